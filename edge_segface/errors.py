@@ -1,0 +1,66 @@
+"""What can go wrong that is not a bug. Every error says what happened, what was found, and what to do next, in one line."""
+
+from __future__ import annotations
+
+
+class EdgeSegfaceError(Exception):
+    """Base of all our own errors: the command line prints it as one line and exits 1."""
+
+    def __init__(self, what: str, *, found: object = "", remedy: str = "") -> None:
+        self.what = what
+        self.found = str(found)
+        self.remedy = remedy
+        text = what
+        if self.found:
+            text += f" (found: {self.found})"
+        if remedy:
+            text += f"; {remedy}"
+        super().__init__(" ".join(text.split()))
+
+
+class ImageError(EdgeSegfaceError):
+    """A picture that cannot be read or parsed."""
+
+
+class LabelError(EdgeSegfaceError):
+    """A label space that does not exist, or labels that do not belong to it."""
+
+
+class ModelError(EdgeSegfaceError):
+    """A model or engine file that is missing, broken, foreign, or unfit for what was asked."""
+
+
+class CheckpointError(ModelError):
+    """Weights that cannot become one of our networks."""
+
+
+class ParityError(ModelError):
+    """A written artefact that does not agree with what it was made from."""
+
+
+class InputError(EdgeSegfaceError):
+    """An array handed to an engine that is not what its door asks for."""
+
+
+class OutputError(EdgeSegfaceError):
+    """A result that cannot be written."""
+
+
+class FetchError(EdgeSegfaceError):
+    """A download that did not arrive, or is not what was expected."""
+
+
+class MissingExtra(EdgeSegfaceError):
+    """A package of an optional wing that is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed here",
+            remedy=f"run: pip install 'edge-segface[{extra}]'",
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a foreign error, for the `found` of one of ours."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

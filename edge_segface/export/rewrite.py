@@ -1,0 +1,265 @@
+"""The network rewritten for running: the same function up to float rounding, in fewer and better shaped steps.
+
+What changes, all of it exact algebra:
+
+- A 1x1 convolution commutes with bilinear resizing (the weights of which sum to one). So the paper's linear layers and
+  its fuse become one product per stage at that stage's own size, and only sums are resized.
+- Attention between few tokens and many positions is a chain of products, and products associate. Instead of projecting
+  every position to keys, queries and values, the projections are absorbed into the tokens, of which there are nineteen.
+  A position then meets two thin matrices per layer. What is constant along a softmax drops out of it.
+- Tokens before they have seen the image depend on weights alone: the first self-attention becomes a constant.
+- A 2x2 transposed convolution of stride 2 is a product per position with four results; so the upscaling head runs as
+  products over rows of contiguous channels, and pixels are put in their places once, at the end.
+
+Everything runs channels last, which is how layer norm, softmax over tokens and argmax over classes want their data.
+
+Shapes: b batch, n classes, p positions (h * w), d width, k heads, i inner width per head, m mask width.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edge_segface.model.attention import Attention, TwoWayBlock, TwoWayTransformer
+from edge_segface.model.edge import EdgeDecoder
+from edge_segface.model.paper import PaperDecoder
+from edge_segface.model.segface import SegFace
+
+
+@torch.no_grad()
+def rewritten(model: SegFace, size: int) -> nn.Module:
+    """`model` for one square input size: normalised RGB (b 3 s s) -> logits (b h w n) at the decoder's own resolution."""
+    model = copy.deepcopy(model).eval()
+    if isinstance(model.decoder, PaperDecoder):
+        return RewrittenSegFace(model.backbone, RewrittenPaperDecoder(model.decoder, size))
+    if isinstance(model.decoder, EdgeDecoder):
+        return RewrittenSegFace(model.backbone, RewrittenEdgeDecoder(model.decoder, size))
+    raise TypeError(f"no rewrite is written for {type(model.decoder).__name__}")
+
+
+class RewrittenSegFace(nn.Module):
+    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decoder = decoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.decoder(self.backbone(image))
+        return logits
+
+
+class RewrittenPaperDecoder(nn.Module):
+    def __init__(self, decoder: PaperDecoder, size: int) -> None:
+        super().__init__()
+        self.side = side = size // 4
+        stages = len(decoder.project)
+        fuse = decoder.fuse.weight[:, :, 0, 0].chunk(stages, dim=1)[::-1]  # per stage d d; fuse reads deepest first
+        self.stages = nn.ModuleList(
+            linear(block @ project.weight, block @ project.bias)
+            for block, project in zip(fuse, decoder.project, strict=True)
+        )
+        code = torch.cat(tuple(decoder.class_tokens))
+        self.transformer = RewrittenTransformer(decoder.transformer, code, decoder.position(side, side))
+        first, norm, _, second, _ = decoder.upscale
+        self.upscale = nn.Sequential(
+            two_by_two(first),  # b p (2 2 c)
+            nn.Unflatten(2, (4, -1)),
+            layer_norm(norm.weight, norm.bias, norm.eps),
+            nn.GELU(),
+            two_by_two(second),  # b p 4 (2 2 m)
+            nn.Unflatten(3, (4, -1)),
+            nn.GELU(),
+        )
+        self.mask_mlp = decoder.mask_mlp
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        fused = summed_at_first_size(self.stages, features)
+        tokens, image = self.transformer(fused.flatten(1, 2))
+        pixels = self.upscale(image).flatten(1, 3)  # b (p 2 2 2 2) m
+        logits = pixels @ self.mask_mlp(tokens).transpose(1, 2)  # b (h w 2 2 2 2) n
+        logits = logits.unflatten(1, (self.side, self.side, 2, 2, 2, 2)).permute(0, 1, 3, 5, 2, 4, 6, 7)
+        return logits.flatten(1, 3).flatten(2, 4)
+
+
+class RewrittenEdgeDecoder(nn.Module):
+    def __init__(self, decoder: EdgeDecoder, size: int) -> None:
+        super().__init__()
+        self.side = side = size // 8
+        norm = decoder.lateral_norm
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        shift = norm.bias - norm.running_mean * scale
+        self.stages = nn.ModuleList(
+            linear(scale[:, None] * lateral.weight[:, :, 0, 0], shift if index == 0 else None)
+            for index, lateral in enumerate(decoder.lateral)
+        )
+        self.transformer = RewrittenTransformer(
+            decoder.transformer, decoder.class_tokens, decoder.position(side, side)
+        )
+        self.refine_quarter = decoder.refine_quarter
+        self.refine_half = decoder.refine_half
+        self.mask_mlp = decoder.mask_mlp
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        half, quarter, *deep = features
+        fused = summed_at_first_size(self.stages, deep)
+        tokens, image = self.transformer(fused.flatten(1, 2))
+        pixels = image.transpose(1, 2).unflatten(2, (self.side, self.side))
+        pixels = self.refine_half(self.refine_quarter(pixels, quarter), half)  # b m 4h 4w
+        return pixels.permute(0, 2, 3, 1) @ self.mask_mlp(tokens).transpose(1, 2)[:, None]
+
+
+class RewrittenTransformer(nn.Module):
+    """Image (b p d) -> tokens (b n d), image (b p d)."""
+
+    token_code: Tensor
+    first_tokens: Tensor
+    image_code: Tensor
+
+    def __init__(self, transformer: TwoWayTransformer, token_code: Tensor, image_code: Tensor) -> None:
+        super().__init__()
+        first, *rest = transformer.blocks
+        code = token_code[None]  # 1 n d
+        self.register_buffer("token_code", code.clone())
+        self.register_buffer("image_code", image_code)
+        self.register_buffer("first_tokens", first.attend_to_self(code, code))
+        self.blocks = nn.ModuleList(RewrittenBlock(block) for block in (first, *rest))
+        self.final_attention = TokensFromImage(transformer.final_attention)
+        self.norm_final = transformer.norm_final
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.first_tokens
+        for index, block in enumerate(self.blocks):
+            if index > 0:
+                tokens = block.attend_to_self(tokens, self.token_code)
+            tokens, image = block(tokens, image, self.token_code, self.image_code)
+        tokens = self.norm_final(
+            tokens + self.final_attention(tokens + self.token_code, image + self.image_code, image)
+        )
+        return tokens, image
+
+
+class RewrittenBlock(nn.Module):
+    def __init__(self, block: TwoWayBlock) -> None:
+        super().__init__()
+        self.attend_to_self = block.attend_to_self
+        self.block = block
+        self.tokens_from_image = TokensFromImage(block.tokens_to_image)
+        self.image_from_tokens = ImageFromTokens(block.image_to_tokens)
+
+    def forward(self, tokens: Tensor, image: Tensor, token_code: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
+        coded_image = image + image_code
+        tokens = self.block.norm_tokens(tokens + self.tokens_from_image(tokens + token_code, coded_image, image))
+        tokens = self.block.norm_mlp(tokens + self.block.mlp(tokens))
+        image = self.block.norm_image(image + self.image_from_tokens(coded_image, tokens + token_code, tokens))
+        return tokens, image
+
+
+class TokensFromImage(nn.Module):
+    """Attention from tokens to positions, with the projections of keys and values moved over to the tokens."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads = attention.heads
+        self.query = attention.query
+        self.key = nn.Parameter(per_head(attention.key.weight, attention.heads) / root_of_inner(attention))  # k i d
+        self.value = nn.Parameter(per_head(attention.value.weight, attention.heads).transpose(1, 2))  # k d i
+        # The softmax sums to one, so the bias of the values passes straight through to the output.
+        self.out = linear(
+            attention.out.weight, attention.out.bias + attention.out.weight @ attention.value.bias
+        )
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q = self.query(query).unflatten(2, (self.heads, -1)).transpose(1, 2)  # b k n i
+        probe = (q @ self.key).flatten(1, 2)  # b (k n) d
+        weight = (probe @ key.transpose(1, 2)).softmax(dim=-1)  # b (k n) p
+        seen = (weight @ value).unflatten(1, (self.heads, -1))  # b k n d
+        return self.out((seen @ self.value).transpose(1, 2).flatten(2))  # b n d
+
+
+class ImageFromTokens(nn.Module):
+    """Attention from positions to tokens, with the projections of queries and of the output moved over to the tokens."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads = attention.heads
+        self.key = attention.key
+        self.value = attention.value
+        scale = root_of_inner(attention)
+        self.query = nn.Parameter(per_head(attention.query.weight, attention.heads) / scale)  # k i d
+        self.query_bias = nn.Parameter(per_head(attention.query.bias, attention.heads)[..., None] / scale)  # k i 1
+        self.out = nn.Parameter(per_head(attention.out.weight.T, attention.heads))  # k i d
+        self.out_bias = attention.out.bias
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        k = self.key(key).unflatten(2, (self.heads, -1)).transpose(1, 2)  # b k n i
+        v = self.value(value).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        probe = (k @ self.query).flatten(1, 2)  # b (k n) d
+        offset = (k @ self.query_bias).flatten(1)[:, None]  # b 1 (k n)
+        score = query @ probe.transpose(1, 2) + offset  # b p (k n)
+        weight = score.unflatten(2, (self.heads, -1)).softmax(dim=-1).flatten(2)
+        return weight @ (v @ self.out).flatten(1, 2) + self.out_bias  # b p d
+
+
+def per_head(weight: Tensor, heads: int) -> Tensor:
+    """(k*i ...) -> (k i ...)"""
+    return weight.unflatten(0, (heads, -1))
+
+
+def root_of_inner(attention: Attention) -> float:
+    return math.sqrt(attention.key.out_features / attention.heads)
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.weight.copy_(weight)
+    if bias is not None:
+        layer.bias.copy_(bias)
+    return layer
+
+
+def layer_norm(weight: Tensor, bias: Tensor, eps: float) -> nn.LayerNorm:
+    layer = nn.LayerNorm(weight.shape[0], eps)
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
+    return layer
+
+
+def two_by_two(convolution: nn.ConvTranspose2d) -> nn.Linear:
+    """A transposed convolution of kernel 2 and stride 2 as one product: c -> (2 2 out)."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # c out 2 2 -> (2 2 out) c
+    return linear(weight, convolution.bias.repeat(4))
+
+
+class ResizeChannelsLast(torch.autograd.Function):
+    """Bilinear resize of (b h w c), written to ONNX as one Resize over the middle axes instead of two transposes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: int) -> Tensor:
+        resized = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=factor, mode="bilinear", align_corners=False)
+        return resized.permute(0, 2, 3, 1)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, factor: int) -> Any:
+        nothing = g.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
+        scales = g.op("Constant", value_t=torch.tensor([1, factor, factor, 1], dtype=torch.float32))
+        return g.op(
+            "Resize", x, nothing, scales, mode_s="linear", coordinate_transformation_mode_s="half_pixel"
+        )
+
+
+def resized_channels_last(x: Tensor, factor: int) -> Tensor:
+    return x if factor == 1 else ResizeChannelsLast.apply(x, factor)
+
+
+def summed_at_first_size(stages: nn.ModuleList, features: list[Tensor]) -> Tensor:
+    """Each feature (b c h w), every one half the size of the one before, through its stage -> sum (b h w d)"""
+    total = stages[0](features[0].permute(0, 2, 3, 1))
+    for index in range(1, len(features)):
+        total = total + resized_channels_last(stages[index](features[index].permute(0, 2, 3, 1)), 2**index)
+    return total

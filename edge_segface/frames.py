@@ -1,0 +1,198 @@
+"""Pictures, the square in them that a network looks at, and the map of classes that comes back.
+
+Coordinates are those of pixel centres: the first pixel spans -0.5..0.5, so a picture w pixels wide spans -0.5..w-0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.errors import ImageError
+from edge_segface.labels import LabelSpace, remap_table
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float64]
+
+# The mean colour is zero after normalisation: what a network's own zero padding shows it.
+OUTSIDE_BGR = (104, 116, 124)
+MIN_SIDE = 8
+MAX_SIDE = 16384
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a source, and when it was taken on the monotonic clock."""
+
+    image_bgr: UInt8Array
+    index: int
+    captured_at_s: float
+
+    def __post_init__(self) -> None:
+        check_image(self.image_bgr, "the frame")
+
+
+@dataclass(frozen=True)
+class RoI:
+    """A square region of interest, possibly turned. `angle_deg` turns it clockwise as seen on the screen."""
+
+    centre_xy: tuple[float, float]
+    side: float
+    angle_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        numbers = (*self.centre_xy, self.side, self.angle_deg)
+        if not all(math.isfinite(number) for number in numbers) or self.side <= 0:
+            raise ImageError("an RoI needs finite numbers and a side above 0", found=self)
+
+    @classmethod
+    def whole(cls, size_hw: tuple[int, int]) -> RoI:
+        """The smallest upright square that holds a whole picture."""
+        height, width = size_hw
+        return cls(((width - 1) / 2, (height - 1) / 2), float(max(height, width)))
+
+    @classmethod
+    def from_box_xyxy(cls, box_xyxy: tuple[float, float, float, float], grow: float = 1.0) -> RoI:
+        """The square around a box given by its outer edges in pixels, `grow` times its longer side."""
+        left, top, right, bottom = box_xyxy
+        if not (right > left and bottom > top):
+            raise ImageError("a box needs right > left and bottom > top", found=box_xyxy)
+        centre = ((left + right - 1) / 2, (top + bottom - 1) / 2)
+        return cls(centre, grow * max(right - left, bottom - top))
+
+    def square_from_frame(self, size: int) -> FloatArray:
+        """The affine matrix (2, 3) that takes frame coordinates to those of a `size` x `size` square."""
+        scale = size / self.side
+        angle = math.radians(self.angle_deg)
+        cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
+        x, y = self.centre_xy
+        middle = (size - 1) / 2
+        return np.array(
+            [
+                [cosine, sine, middle - cosine * x - sine * y],
+                [-sine, cosine, middle + sine * x - cosine * y],
+            ]
+        )
+
+    def corners_xy(self) -> FloatArray:
+        """(4, 2): the outer corners in frame coordinates, clockwise from the top left of the square."""
+        half = self.side / 2
+        angle = math.radians(self.angle_deg)
+        right = np.array([math.cos(angle), math.sin(angle)]) * half
+        down = np.array([-math.sin(angle), math.cos(angle)]) * half
+        centre = np.array(self.centre_xy)
+        return np.stack([centre - right - down, centre + right - down, centre + right + down, centre - right + down])
+
+    def bounds_xyxy(self, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Whole pixels of a picture that the square touches: left, top, right and bottom, the last two exclusive."""
+        corners = self.corners_xy() + 0.5
+        left, top = np.floor(corners.min(axis=0) + 1e-6).astype(int)
+        right, bottom = np.ceil(corners.max(axis=0) - 1e-6).astype(int)
+        height, width = size_hw
+        return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """One class id per pixel, and the space that gives ids their meaning."""
+
+    labels: UInt8Array
+    space: LabelSpace
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim != 2 or self.labels.dtype != np.uint8:
+            raise ImageError(
+                "a class map is uint8 of shape (h, w)", found=f"{self.labels.dtype} {self.labels.shape}"
+            )
+
+    def mask(self, part: str) -> npt.NDArray[np.bool_]:
+        return self.labels == self.space.id_of(part)
+
+    def shares(self) -> dict[str, float]:
+        """Part -> share of the pixels, for the parts that are there, largest first."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.space))
+        order = np.argsort(-counts, kind="stable")
+        return {self.space.parts[i]: float(counts[i] / self.labels.size) for i in order if counts[i]}
+
+    def to_space(self, target: LabelSpace, *, drop_missing: bool = False) -> ClassMap:
+        if target == self.space:
+            return self
+        return ClassMap(remap_table(self.space, target, drop_missing=drop_missing)[self.labels], target)
+
+
+def check_image(image_bgr: UInt8Array, name: str) -> None:
+    """Raises unless the array is a picture that can be parsed."""
+    if not isinstance(image_bgr, np.ndarray) or image_bgr.dtype != np.uint8 or image_bgr.ndim != 3:
+        found = f"{image_bgr.dtype} {image_bgr.shape}" if isinstance(image_bgr, np.ndarray) else type(image_bgr)
+        raise ImageError(f"{name} must be a uint8 BGR array of shape (h, w, 3)", found=found)
+    height, width, channels = image_bgr.shape
+    if channels != 3:
+        raise ImageError(
+            f"{name} must have 3 channels in BGR order", found=channels, remedy="convert it with cv2.cvtColor first"
+        )
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(
+            f"{name} is too small to hold a face", found=f"{width}x{height} px", remedy=f"give {MIN_SIDE} px a side or more"
+        )
+    if max(height, width) > MAX_SIDE:
+        raise ImageError(
+            f"{name} is too large",
+            found=f"{width}x{height} px",
+            remedy=f"scale it down or cut out the face: at most {MAX_SIDE} px a side",
+        )
+
+
+def crop(image_bgr: UInt8Array, roi: RoI, size: int) -> UInt8Array:
+    """The RoI as a `size` x `size` picture, antialiased when it shrinks; what lies outside the picture is the mean colour."""
+    left, top, right, bottom = roi.bounds_xyxy((image_bgr.shape[0], image_bgr.shape[1]))
+    if right <= left or bottom <= top:
+        return np.full((size, size, 3), OUTSIDE_BGR, dtype=np.uint8)
+    part = image_bgr[top:bottom, left:right]
+    to_part = np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
+    shrink = roi.side / size
+    if shrink > 1:
+        height, width = part.shape[:2]
+        small_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        part = cv2.resize(part, small_wh, interpolation=cv2.INTER_AREA)
+        scale_x, scale_y = width / small_wh[0], height / small_wh[1]
+        to_part = to_part @ np.array(
+            [[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]]
+        )
+    matrix = roi.square_from_frame(size) @ to_part
+    if part.shape[:2] == (size, size) and np.allclose(matrix, np.eye(2, 3), atol=1e-6):
+        return np.ascontiguousarray(part)
+    return cv2.warpAffine(
+        part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=OUTSIDE_BGR
+    )  # type: ignore[return-value]
+
+
+def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
+    """Writes the labels (s, s) of an RoI into the labels (h, w) of its picture, in place, nearest pixel."""
+    left, top, right, bottom = roi.bounds_xyxy((onto.shape[0], onto.shape[1]))
+    if right <= left or bottom <= top:
+        return
+    size = square.shape[0]
+    matrix = roi.square_from_frame(size) @ np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
+    target = onto[top:bottom, left:right]
+    if target.shape == square.shape and np.allclose(matrix, np.eye(2, 3), atol=1e-6):
+        target[:] = square
+        return
+    x = np.arange(right - left)
+    y = np.arange(bottom - top)
+    if roi.angle_deg == 0:
+        # Upright: rows and columns are looked up apart, which is exact and several times faster than a warp.
+        columns = np.rint(matrix[0, 0] * x + matrix[0, 2]).astype(np.intp)
+        rows = np.rint(matrix[1, 1] * y + matrix[1, 2]).astype(np.intp)
+        x_inside = (columns >= 0) & (columns < size)
+        y_inside = (rows >= 0) & (rows < size)
+        inside = np.ix_(y_inside, x_inside)
+        target[inside] = square[np.ix_(rows[y_inside], columns[x_inside])]
+        return
+    warp = {"flags": cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_CONSTANT}
+    moved = cv2.warpAffine(square, matrix, (right - left, bottom - top), borderValue=0, **warp)
+    covered = cv2.warpAffine(np.full_like(square, 1), matrix, (right - left, bottom - top), borderValue=0, **warp)
+    np.copyto(target, moved, where=covered.astype(bool))

@@ -1,0 +1,190 @@
+"""Label spaces as values: which id means which part, in whose order, and whose left is left.
+
+Every class has a name, which is the short one of its dataset, and a part, which is the same word in every space. In
+parts, `left` is the subject's own left, so it lies on the right of the picture. CelebAMask-HQ names sides that way too;
+LaPa and Helen name them as the viewer sees them, so their `lb` is the part `right_brow`. Remapping goes by parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.errors import LabelError
+
+PART_COLOURS_RGB: dict[str, tuple[int, int, int]] = {
+    "background": (0, 0, 0),
+    "neck": (198, 134, 92),
+    "skin": (236, 188, 150),
+    "cloth": (74, 98, 138),
+    "left_ear": (255, 150, 60),
+    "right_ear": (214, 104, 24),
+    "left_brow": (150, 92, 200),
+    "right_brow": (98, 52, 158),
+    "left_eye": (60, 200, 255),
+    "right_eye": (20, 132, 214),
+    "nose": (122, 200, 92),
+    "inner_mouth": (120, 16, 36),
+    "lower_lip": (226, 62, 92),
+    "upper_lip": (178, 30, 66),
+    "hair": (112, 72, 44),
+    "glasses": (24, 228, 190),
+    "hat": (244, 218, 60),
+    "earring": (255, 74, 220),
+    "necklace": (200, 255, 60),
+}
+
+# Where a space has no such part, its pixels belong to this one.
+BROADER_PART = {"left_ear": "skin", "right_ear": "skin", "glasses": "skin"}
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """An ordered set of classes. The id of a class is its place."""
+
+    name: str
+    classes: tuple[tuple[str, str], ...]  # (name in its dataset, part)
+    long_tail_parts: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        unknown = [part for _, part in self.classes if part not in PART_COLOURS_RGB]
+        if unknown or len(set(self.parts)) != len(self.parts) or len(set(self.names)) != len(self.names):
+            raise LabelError(f"label space {self.name} must have known parts and no class twice", found=self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.classes)
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(part for _, part in self.classes)
+
+    @cached_property
+    def titles(self) -> tuple[str, ...]:
+        """For people to read: sides are the subject's."""
+        return tuple(part.replace("_", " ") for part in self.parts)
+
+    @cached_property
+    def flip_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Ids to swap when a picture is mirrored."""
+        return tuple(
+            (left, self.parts.index(part.replace("left_", "right_")))
+            for left, part in enumerate(self.parts)
+            if part.startswith("left_")
+        )
+
+    @cached_property
+    def flip_table(self) -> npt.NDArray[np.uint8]:
+        table = np.arange(256, dtype=np.uint8)
+        for left, right in self.flip_pairs:
+            table[left], table[right] = right, left
+        return table
+
+    @cached_property
+    def palette_rgb(self) -> npt.NDArray[np.uint8]:
+        """(n, 3)"""
+        return np.array([PART_COLOURS_RGB[part] for part in self.parts], dtype=np.uint8)
+
+    @cached_property
+    def long_tail(self) -> tuple[int, ...]:
+        """Ids of the classes that few pictures show."""
+        return tuple(index for index, part in enumerate(self.parts) if part in self.long_tail_parts)
+
+    def id_of(self, part: str) -> int:
+        if part not in self.parts:
+            raise LabelError(f"{self.name} has no part {part!r}", remedy=f"it has {', '.join(self.parts)}")
+        return self.parts.index(part)
+
+
+def remap_table(
+    source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False
+) -> npt.NDArray[np.uint8]:
+    """A table for `table[labels]`. With `drop_missing`, parts that the target lacks become background instead of an error."""
+    missing = missing_parts(source, target)
+    if missing and not drop_missing:
+        raise LabelError(
+            f"{target.name} has no class for some of {source.name}",
+            found=", ".join(missing),
+            remedy="pass drop_missing=True to make them background",
+        )
+    table = np.zeros(256, dtype=np.uint8)
+    for index, part in enumerate(source.parts):
+        part = part if part in target.parts else BROADER_PART.get(part, "background")
+        table[index] = target.parts.index(part)
+    return table
+
+
+def missing_parts(source: LabelSpace, target: LabelSpace) -> tuple[str, ...]:
+    return tuple(part for part in source.parts if part not in target.parts and part not in BROADER_PART)
+
+
+def label_space(name: str) -> LabelSpace:
+    if name not in LABEL_SPACES:
+        raise LabelError(f"no label space is called {name!r}", remedy=f"choose one of {', '.join(LABEL_SPACES)}")
+    return LABEL_SPACES[name]
+
+
+def _celebamask(name: str, order: Sequence[str]) -> LabelSpace:
+    return LabelSpace(
+        name,
+        tuple((part_name, _CELEBAMASK_PARTS[part_name]) for part_name in order),
+        frozenset(("glasses", "hat", "earring", "necklace")),
+    )
+
+
+# The suffixes of the dataset's part files. l_lip is the lower lip, u_lip the upper; ear_r is the earring.
+_CELEBAMASK_PARTS = {
+    "background": "background",
+    "neck": "neck",
+    "skin": "skin",
+    "cloth": "cloth",
+    "l_ear": "left_ear",
+    "r_ear": "right_ear",
+    "l_brow": "left_brow",
+    "r_brow": "right_brow",
+    "l_eye": "left_eye",
+    "r_eye": "right_eye",
+    "nose": "nose",
+    "mouth": "inner_mouth",
+    "l_lip": "lower_lip",
+    "u_lip": "upper_lip",
+    "hair": "hair",
+    "eye_g": "glasses",
+    "hat": "hat",
+    "ear_r": "earring",
+    "neck_l": "necklace",
+}
+
+CELEBAMASK19 = _celebamask("celebamask19", tuple(_CELEBAMASK_PARTS))
+CELEBAMASK19_RAW = _celebamask(
+    "celebamask19-raw",
+    (
+        "background", "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",
+        "mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
+    ),
+)  # fmt: skip
+
+_LAPA_CLASSES = (
+    ("background", "background"),
+    ("skin", "skin"),
+    ("lb", "right_brow"),
+    ("rb", "left_brow"),
+    ("le", "right_eye"),
+    ("re", "left_eye"),
+    ("nose", "nose"),
+    ("ulip", "upper_lip"),
+    ("imouth", "inner_mouth"),
+    ("llip", "lower_lip"),
+    ("hair", "hair"),
+)
+LAPA11 = LabelSpace("lapa11", _LAPA_CLASSES)
+HELEN11 = LabelSpace("helen11", _LAPA_CLASSES)
+
+LABEL_SPACES = {space.name: space for space in (CELEBAMASK19, CELEBAMASK19_RAW, LAPA11, HELEN11)}

@@ -1,0 +1,70 @@
+"""The variants: builder calls with literal numbers, and one dict of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import timm
+from torch import nn
+
+from edge_segface.model.edge import EdgeDecoder
+from edge_segface.model.paper import PaperDecoder
+from edge_segface.model.segface import SegFace
+
+
+def build_paper(classes: int) -> SegFace:
+    """The official MobileNetV3 SegFace: 7.04 M parameters; its checkpoints load key for key."""
+    backbone = mobilenet("mobilenetv3_large_100", out_indices=(1, 2, 3, 4))
+    decoder = PaperDecoder(
+        classes,
+        backbone.feature_info.channels(),
+        width=256,
+        depth=2,
+        heads=8,
+        cross_inner=128,
+        hidden=2048,
+        mask_width=32,
+    )
+    return SegFace(backbone, decoder)
+
+
+def build_edge(classes: int) -> SegFace:
+    """For Orin-class boards and laptops: the paper's backbone under a decoder a tenth as heavy."""
+    backbone = mobilenet("mobilenetv3_large_100", out_indices=(0, 1, 2, 3, 4))
+    decoder = EdgeDecoder(
+        classes,
+        backbone.feature_info.channels(),
+        width=128,
+        depth=2,
+        heads=4,
+        cross_inner=64,
+        hidden=512,
+        refine_width=64,
+        mask_width=32,
+    )
+    return SegFace(backbone, decoder)
+
+
+def build_pico(classes: int) -> SegFace:
+    """For boards below Orin: MobileNetV3-Small, whose first stage already halves twice."""
+    backbone = mobilenet("mobilenetv3_small_100", out_indices=(0, 1, 2, 3, 4))
+    decoder = EdgeDecoder(
+        classes,
+        backbone.feature_info.channels(),
+        width=96,
+        depth=2,
+        heads=4,
+        cross_inner=48,
+        hidden=384,
+        refine_width=48,
+        mask_width=24,
+    )
+    return SegFace(backbone, decoder)
+
+
+PRESETS: dict[str, Callable[[int], SegFace]] = {"paper": build_paper, "edge": build_edge, "pico": build_pico}
+
+
+def mobilenet(name: str, out_indices: tuple[int, ...]) -> nn.Module:
+    """A timm MobileNetV3 that yields its stages, with the batch-norm numbers of torchvision's, which SegFace used."""
+    return timm.create_model(name, features_only=True, out_indices=out_indices, bn_eps=1e-3, bn_momentum=0.01)

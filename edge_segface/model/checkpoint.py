@@ -1,0 +1,159 @@
+"""Weights on disk: our own checkpoints, and official ones. Nothing in a file is executed."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_segface.errors import CheckpointError, first_line
+from edge_segface.files import sha256_of, written_whole
+from edge_segface.labels import LAPA11, LabelSpace, label_space
+from edge_segface.model.build import PRESETS
+from edge_segface.model.official import STATE_KEY, load_official
+from edge_segface.model.segface import SegFace
+
+FORMAT = "edge-segface checkpoint 1"
+OFFICIAL_DATA = {
+    "celebamask19": "CelebAMask-HQ (official SegFace weights)",
+    "lapa11": "LaPa (official SegFace weights)",
+    "helen11": "Helen (official SegFace weights)",
+}
+OFFICIAL_LICENCE = "MIT as published; the data they were trained on are for non-commercial research"
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network in evaluation mode, and what is known of it."""
+
+    model: SegFace
+    preset: str
+    space: LabelSpace
+    training_data: str
+    licence: str
+    warp: str | None = None
+    f1: dict[str, float] | None = None
+    sha256: str | None = None
+
+
+def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
+    """Either kind of checkpoint. `space` tells what a file cannot: whether eleven official tokens are LaPa's or Helen's."""
+    content = _content(path)
+    if content.get("format") == FORMAT:
+        return _own(content, space, path)
+    state = content.get(STATE_KEY, content)
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"{path} is neither an edge-segface nor an official SegFace checkpoint",
+            found=f"keys {', '.join(map(str, list(content)[:4])) or 'none'}",
+            remedy=f"official ones hold their tensors under {STATE_KEY!r}",
+        )
+    model, space = load_official(state, space, path)
+    _check_finite(model, path)
+    return Weights(
+        model,
+        preset="paper",
+        space=space,
+        training_data=OFFICIAL_DATA[space.name],
+        licence=OFFICIAL_LICENCE,
+        warp="roi-tanh" if space == LAPA11 else None,
+        sha256=sha256_of(path),
+    )
+
+
+def save_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Our own format; `dtype` may be half to save space."""
+    state = {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in weights.model.state_dict().items()
+    }
+    content = {
+        "format": FORMAT,
+        "preset": weights.preset,
+        "label_space": weights.space.name,
+        "training_data": weights.training_data,
+        "licence": weights.licence,
+        "warp": weights.warp,
+        "f1": weights.f1,
+        "state_dict": state,
+    }
+    with written_whole(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.stat().st_size == 0:
+            raise CheckpointError(f"{path} is empty", found="0 bytes", remedy="download or save it again")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _unreadable(path, error) from error
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist", remedy="check the path") from error
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint, perhaps cut short",
+            found=first_line(error),
+            remedy="download or save it again",
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{path} is not a checkpoint", found=type(content).__name__, remedy="give the file that training saved"
+        )
+    return content
+
+
+def _unreadable(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
+    with open(path, "rb") as file:
+        is_archive = file.read(2) == b"PK"
+    if "weights_only" in str(error).lower() and ("GLOBAL" in str(error) or "Unsupported" in str(error)):
+        return CheckpointError(
+            f"{path} holds Python objects that would run code when loaded, so it was not loaded",
+            found="a pickle with more than tensors" + (" in an archive" if is_archive else ""),
+            remedy="save its state dict alone with torch.save(model.state_dict(), F) where you trust it",
+        )
+    return CheckpointError(f"{path} is not a checkpoint", found=first_line(error), remedy="give a file of torch.save")
+
+
+def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> Weights:
+    try:
+        own_space = label_space(content["label_space"])
+        build = PRESETS[content["preset"]]
+        model = build(len(own_space))
+        state = {name: value.float() if value.is_floating_point() else value for name, value in content["state_dict"].items()}
+        model.load_state_dict(state)
+    except (KeyError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is an edge-segface checkpoint that this version cannot load",
+            found=" ".join(str(error).split())[:200],
+            remedy="use the version that saved it, or update",
+        ) from error
+    if space is not None and space != own_space:
+        raise CheckpointError(
+            f"{path} is not for {space.name}", found=own_space.name, remedy="leave --labels out"
+        )
+    _check_finite(model, path)
+    return Weights(
+        model.eval(),
+        preset=content["preset"],
+        space=own_space,
+        training_data=content.get("training_data", "unknown"),
+        licence=content.get("licence", "unknown"),
+        warp=content.get("warp"),
+        f1=content.get("f1"),
+        sha256=sha256_of(path),
+    )
+
+
+def _check_finite(model: SegFace, path: Path) -> None:
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{path} holds numbers that are not finite", found=name, remedy="use a checkpoint from before it diverged"
+            )

@@ -1,0 +1,86 @@
+"""A decoder for small devices: the idea of SegFace at an eighth of the input, masks at half of it.
+
+The class tokens meet the image at stride 8, where there are a quarter as many positions as in the paper. What small
+parts need (eyes, brows, lips) comes back afterwards from the shallow features by cheap separable convolutions.
+
+Shapes: b batch, n classes (one token each), p positions at stride 8 (h * w), d width, m mask width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edge_segface.model.attention import FourierPosition, TwoWayTransformer
+
+
+class Refine(nn.Module):
+    """Joins upsampled deep features with shallow ones: 1x1 of both, sum, then a depthwise and a pointwise convolution."""
+
+    def __init__(self, deep: int, shallow: int, out: int, kernel: int) -> None:
+        super().__init__()
+        self.from_deep = nn.Conv2d(deep, out, kernel_size=1)
+        self.from_shallow = nn.Conv2d(shallow, out, kernel_size=1)
+        self.join = nn.Sequential(
+            nn.BatchNorm2d(out),
+            nn.Hardswish(),
+            nn.Conv2d(out, out, kernel, padding=kernel // 2, groups=out, bias=False),
+            nn.BatchNorm2d(out),
+            nn.Conv2d(out, out, kernel_size=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.Hardswish(),
+        )
+
+    def forward(self, deep: Tensor, shallow: Tensor) -> Tensor:
+        # The 1x1 stands before the upsampling: they commute, and here it costs a quarter.
+        return self.join(upsampled(self.from_deep(deep), shallow) + self.from_shallow(shallow))
+
+
+class EdgeDecoder(nn.Module):
+    """Features at strides 2, 4, 8, 16, 32 -> logits at half the size of the input."""
+
+    def __init__(
+        self,
+        classes: int,
+        channels: Sequence[int],
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        cross_inner: int,
+        hidden: int,
+        refine_width: int,
+        mask_width: int,
+    ) -> None:
+        super().__init__()
+        half, quarter, *deep = channels
+        self.lateral = nn.ModuleList(nn.Conv2d(count, width, kernel_size=1, bias=False) for count in deep)
+        self.lateral_norm = nn.BatchNorm2d(width)
+        self.position = FourierPosition(width)
+        self.class_tokens = nn.Parameter(torch.randn(classes, width))
+        self.transformer = TwoWayTransformer(width, depth, heads, cross_inner, hidden)
+        self.refine_quarter = Refine(width, quarter, refine_width, kernel=5)
+        self.refine_half = Refine(refine_width, half, mask_width, kernel=3)
+        self.mask_mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, mask_width))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        half, quarter, *deep = features
+        fused = self.lateral_norm(
+            sum(upsampled(lateral(x), deep[0]) for lateral, x in zip(self.lateral, deep, strict=True))
+        )  # b d h w
+        batch, _, height, width = fused.shape
+        tokens, image = self.transformer(
+            self.class_tokens.expand(batch, -1, -1), fused.flatten(2).transpose(1, 2), self.position(height, width)
+        )
+        pixels = image.transpose(1, 2).unflatten(2, (height, width))  # b d h w
+        pixels = self.refine_half(self.refine_quarter(pixels, quarter), half)  # b m 4h 4w
+        return torch.einsum("bnm,bmhw->bnhw", self.mask_mlp(tokens), pixels)
+
+
+def upsampled(x: Tensor, like: Tensor) -> Tensor:
+    if x.shape[2:] == like.shape[2:]:
+        return x
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)

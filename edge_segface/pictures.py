@@ -1,0 +1,92 @@
+"""Pictures from and to files. A picture is read as a viewer shows it: upright, in colour, 8 bits."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_segface.errors import ImageError, OutputError
+from edge_segface.files import written_whole
+from edge_segface.frames import OUTSIDE_BGR, UInt8Array, check_image
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+
+
+def read_picture(path: Path) -> UInt8Array:
+    """BGR. Orientation tags are applied; grey, CMYK and 16 bits are converted; transparency becomes the mean colour."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot read {path}", found=error.strerror or error, remedy="check the path") from error
+    if not content:
+        raise ImageError(f"{path} is empty", found="0 bytes", remedy="copy it again")
+    if is_cut_short(content):
+        raise ImageError(f"{path} is cut short", found=f"{len(content)} bytes without an end", remedy="copy it again")
+    encoded = np.frombuffer(content, dtype=np.uint8)
+    try:
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        raw = None if content[:2] == b"\xff\xd8" else cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # pictures beyond OpenCV's own limit of pixels
+        raise ImageError(f"{path} cannot be decoded", found=error.err, remedy="scale it down") from error
+    if image is None:
+        raise ImageError(
+            f"{path} is not a picture that can be read", remedy=f"give one of {', '.join(sorted(SUFFIXES))}"
+        )
+    picture = np.asarray(image, dtype=np.uint8)
+    if raw is not None and raw.ndim == 3 and raw.shape[2] == 4 and raw.shape[:2] == picture.shape[:2]:
+        picture = _over_mean_colour(picture, np.asarray(raw[..., 3]))
+    check_image(picture, str(path))
+    return picture
+
+
+def write_picture(image: UInt8Array, path: Path) -> None:
+    """BGR or single-channel, in the format of the suffix."""
+    with written_whole(path) as temporary:
+        done, encoded = cv2.imencode(path.suffix, image)
+        if not done:
+            raise OutputError(f"cannot encode {path}", remedy="name a .png or .jpg file")
+        temporary.write_bytes(encoded.tobytes())
+
+
+def find_pictures(inputs: Sequence[str]) -> list[Path]:
+    """Files, folders (not their subfolders) and globs -> paths, in order, each once."""
+    found: dict[Path, None] = {}
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            matches = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+            remedy = f"it should hold {', '.join(sorted(SUFFIXES))} files"
+        elif path.exists() or not glob.has_magic(text):
+            matches = [path]
+        else:
+            matches = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())
+            remedy = "check the pattern"
+        if not matches:
+            raise ImageError(f"no picture in {text}", remedy=remedy)
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def is_cut_short(content: bytes) -> bool:
+    """Whether a JPEG or PNG ends before its end marker; OpenCV would fill the rest of it with grey and say nothing."""
+    if content[:8] == b"\x89PNG\r\n\x1a\n":
+        return b"IEND" not in content
+    if content[:2] != b"\xff\xd8":
+        return False
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
+        at += 2 + length
+        if marker == 0xDA:  # the scan: whatever comes behind its header must hold the end marker
+            return content.find(b"\xff\xd9", at) < 0
+    return True
+
+
+def _over_mean_colour(picture: UInt8Array, alpha: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> UInt8Array:
+    opacity = alpha.astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
+    mixed = picture * opacity + np.array(OUTSIDE_BGR, dtype=np.float32) * (1 - opacity)
+    return np.rint(mixed).astype(np.uint8)

@@ -1,0 +1,201 @@
+"""What an artefact says of itself: a ModelSpec inside every ONNX file, an EngineRecord beside every engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_segface.errors import ModelError
+from edge_segface.files import written_whole
+from edge_segface.labels import LABEL_SPACES, LabelSpace
+
+METADATA_KEY = "edge_segface.spec"
+SCHEMA = 1
+SIZES = range(128, 1025, 32)
+
+Spec = TypeVar("Spec", "ModelSpec", "EngineSpec", "EngineRecord")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What an ONNX file is, what it eats and returns, and where its weights come from."""
+
+    name: str
+    preset: str
+    label_space: str
+    class_names: tuple[str, ...]  # in order of their ids
+    input_size: int
+    outputs: tuple[str, ...]  # of `labels` and `logits`
+    precision: str
+    training_data: str
+    weights_licence: str
+    made_by: str
+    warp: str | None = None  # `roi-tanh`: eats a picture warped by five landmarks
+    f1: dict[str, float] | None = None  # class name -> 0..100
+    parent_sha256: str | None = None  # of the file that this one was made from
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        check_size(self.input_size)
+        if not self.outputs or not set(self.outputs) <= {"labels", "logits"}:
+            raise ModelError(f"{self.name} must have outputs `labels`, `logits` or both", found=self.outputs)
+        space = LABEL_SPACES.get(self.label_space)
+        if space is not None and space.names != self.class_names:
+            raise ModelError(
+                f"{self.name} says {self.label_space}, but its classes are in another order",
+                found=", ".join(self.class_names),
+                remedy="export it again from its weights",
+            )
+
+    @property
+    def space(self) -> LabelSpace:
+        if self.label_space not in LABEL_SPACES:
+            raise ModelError(
+                f"{self.name} uses a label space that this version does not know",
+                found=self.label_space,
+                remedy="update edge-segface",
+            )
+        return LABEL_SPACES[self.label_space]
+
+    def metadata(self) -> dict[str, str]:
+        return {METADATA_KEY: to_json(self)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], path: Path) -> ModelSpec:
+        if METADATA_KEY not in metadata:
+            raise ModelError(
+                f"{path} carries no ModelSpec, so its classes and its input are unknown",
+                remedy="make it with: edge-segface export WEIGHTS --out F.onnx",
+            )
+        return from_json(cls, metadata[METADATA_KEY], path)
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What is asked of a build."""
+
+    runtime: str
+    precision: str
+    batch: tuple[int, int, int] = (1, 1, 1)  # least, usual, most
+
+    def __post_init__(self) -> None:
+        least, usual, most = self.batch
+        if not 1 <= least <= usual <= most:
+            raise ModelError("a batch range must rise from 1 or more", found=self.batch)
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """What a build made, on which machine, of which file."""
+
+    engine: EngineSpec
+    model: ModelSpec
+    runtime_version: str
+    device: str
+    compute_capability: str | None
+    onnx_sha256: str
+    engine_sha256: str
+    build_seconds: float
+    calibration_sha256: str | None = None
+    f1: dict[str, float] | None = None
+    f1_drop: dict[str, float] | None = None
+    schema: int = SCHEMA
+
+    @staticmethod
+    def path_for(engine: Path) -> Path:
+        return engine.with_name(engine.name + ".json")
+
+    def save(self, engine: Path) -> None:
+        with written_whole(self.path_for(engine)) as temporary:
+            temporary.write_text(to_json(self, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, engine: Path) -> EngineRecord:
+        path = cls.path_for(engine)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(
+                f"{engine} has no readable record beside it", found=path, remedy="build the engine again"
+            ) from error
+        return from_json(cls, text, path)
+
+    def mismatches(self, **machine: str | None) -> dict[str, tuple[object, object]]:
+        """Field -> (recorded, here), for what differs of `runtime_version`, `device`, `compute_capability`, ..."""
+        return {
+            field: (getattr(self, field), here) for field, here in machine.items() if getattr(self, field) != here
+        }
+
+
+def check_size(size: int) -> None:
+    if size not in SIZES:
+        near = min(SIZES, key=lambda candidate: abs(candidate - size))
+        raise ModelError(
+            "the input size must be a multiple of 32 from 128 to 1024", found=size, remedy=f"the nearest is {near}"
+        )
+
+
+def to_json(spec: ModelSpec | EngineSpec | EngineRecord, indent: int | None = None) -> str:
+    return json.dumps(dataclasses.asdict(spec), indent=indent)
+
+
+def from_json(kind: type[Spec], text: str, path: Path) -> Spec:
+    """A spec from what `to_json` wrote. Unknown fields of a newer minor version are let pass; wrong ones are named."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _broken(kind, path, f"not JSON: {error}") from error
+    if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
+        raise ModelError(
+            f"{path} was made by a newer edge-segface", found=f"schema {value['schema']}", remedy="update edge-segface"
+        )
+    return _spec_from(kind, value, path)
+
+
+def _spec_from(kind: type[Spec], value: object, path: Path) -> Spec:
+    if not isinstance(value, dict):
+        raise _broken(kind, path, f"{type(value).__name__} instead of an object")
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for field in dataclasses.fields(kind):
+        if field.name in value:
+            arguments[field.name] = _typed(kind, field.name, hints[field.name], value[field.name], path)
+        elif field.default is dataclasses.MISSING:
+            raise _broken(kind, path, f"no field {field.name!r}")
+    return kind(**arguments)
+
+
+def _typed(kind: type[Any], name: str, hint: Any, value: Any, path: Path) -> Any:
+    """`value` as the annotation of its field asks for, or an error that names the field."""
+    wrong = _broken(kind, path, f"{name} = {value!r}")
+    if dataclasses.is_dataclass(hint):
+        return _spec_from(hint, value, path)  # type: ignore[type-var, arg-type]
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        inner = typing.get_args(hint)[0]
+        if not isinstance(value, list) or not all(isinstance(item, inner) for item in value):
+            raise wrong
+        return tuple(value)
+    if origin is dict:
+        if not isinstance(value, dict) or not all(isinstance(item, (int, float)) for item in value.values()):
+            raise wrong
+        return value
+    if hint is float and isinstance(value, int):
+        return float(value)
+    if not isinstance(value, hint) or isinstance(value, bool):
+        raise wrong
+    return value
+
+
+def _broken(kind: type[Any], path: Path, found: str) -> ModelError:
+    return ModelError(f"{path} has a broken {kind.__name__}", found=found, remedy="make the file again")
