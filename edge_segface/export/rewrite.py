@@ -33,8 +33,12 @@ from edge_segface.model.segface import SegFace
 
 
 @torch.no_grad()
-def rewritten(model: SegFace, size: int) -> nn.Module:
-    """`model` for one square input size: normalised RGB (b 3 s s) -> logits (b h w n) at the decoder's own resolution."""
+def rewritten(model: SegFace, size: int) -> RewrittenSegFace:
+    """`model` for one square input size: normalised RGB (b 3 s s) -> logits, channels last, at the decoder's stride.
+
+    The logits' rows may be in an order of the decoder's own; `place` of the result puts rows of anything, logits or
+    classes, into (b h w ...).
+    """
     model = copy.deepcopy(model).eval()
     if isinstance(model.decoder, PaperDecoder):
         return RewrittenSegFace(model.backbone, RewrittenPaperDecoder(model.decoder, size))
@@ -44,10 +48,14 @@ def rewritten(model: SegFace, size: int) -> nn.Module:
 
 
 class RewrittenSegFace(nn.Module):
-    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, decoder: RewrittenPaperDecoder | RewrittenEdgeDecoder) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
+        self.stride = decoder.stride
+
+    def place(self, rows: Tensor) -> Tensor:
+        return self.decoder.place(rows)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.decoder(self.backbone(image))
@@ -55,9 +63,13 @@ class RewrittenSegFace(nn.Module):
 
 
 class RewrittenPaperDecoder(nn.Module):
+    stride = 1
+
     def __init__(self, decoder: PaperDecoder, size: int) -> None:
         super().__init__()
         self.side = side = size // 4
+        self.width = decoder.fuse.out_channels
+        self.mask_width = decoder.mask_mlp[-1].out_features
         stages = len(decoder.project)
         fuse = decoder.fuse.weight[:, :, 0, 0].chunk(stages, dim=1)[::-1]  # per stage d d; fuse reads deepest first
         self.stages = nn.ModuleList(
@@ -69,28 +81,34 @@ class RewrittenPaperDecoder(nn.Module):
         first, norm, _, second, _ = decoder.upscale
         self.upscale = nn.Sequential(
             two_by_two(first),  # b p (2 2 c)
-            nn.Unflatten(2, (4, -1)),
+            Reshape(-1, 4 * side * side, first.out_channels),
             layer_norm(norm.weight, norm.bias, norm.eps),
             nn.GELU(),
-            two_by_two(second),  # b p 4 (2 2 m)
-            nn.Unflatten(3, (4, -1)),
+            two_by_two(second),  # b (p 2 2) (2 2 m)
             nn.GELU(),
         )
         self.mask_mlp = decoder.mask_mlp
 
     def forward(self, features: list[Tensor]) -> Tensor:
         fused = summed_at_first_size(self.stages, features)
-        tokens, image = self.transformer(fused.flatten(1, 2))
-        pixels = self.upscale(image).flatten(1, 3)  # b (p 2 2 2 2) m
-        logits = pixels @ self.mask_mlp(tokens).transpose(1, 2)  # b (h w 2 2 2 2) n
-        logits = logits.unflatten(1, (self.side, self.side, 2, 2, 2, 2)).permute(0, 1, 3, 5, 2, 4, 6, 7)
-        return logits.flatten(1, 3).flatten(2, 4)
+        tokens, image = self.transformer(fused.reshape(-1, self.side * self.side, self.width))
+        pixels = self.upscale(image).reshape(-1, 16 * self.side * self.side, self.mask_width)
+        return pixels @ self.mask_mlp(tokens).transpose(1, 2)  # b (h w 2 2 2 2) n
+
+    def place(self, rows: Tensor) -> Tensor:
+        """Each position's sixteen pixels come as rows, columns of the first doubling, then of the second."""
+        cells = rows.reshape(-1, self.side, self.side, 2, 2, 2, 2, rows.shape[-1])
+        return cells.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, 4 * self.side, 4 * self.side, rows.shape[-1])
 
 
 class RewrittenEdgeDecoder(nn.Module):
+    stride = 2
+
     def __init__(self, decoder: EdgeDecoder, size: int) -> None:
         super().__init__()
         self.side = side = size // 8
+        self.width = decoder.lateral_norm.num_features
+        self.mask_width = decoder.mask_mlp[-1].out_features
         norm = decoder.lateral_norm
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         shift = norm.bias - norm.running_mean * scale
@@ -108,10 +126,14 @@ class RewrittenEdgeDecoder(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         half, quarter, *deep = features
         fused = summed_at_first_size(self.stages, deep)
-        tokens, image = self.transformer(fused.flatten(1, 2))
-        pixels = image.transpose(1, 2).unflatten(2, (self.side, self.side))
+        tokens, image = self.transformer(fused.reshape(-1, self.side * self.side, self.width))
+        pixels = image.transpose(1, 2).reshape(-1, self.width, self.side, self.side)
         pixels = self.refine_half(self.refine_quarter(pixels, quarter), half)  # b m 4h 4w
-        return pixels.permute(0, 2, 3, 1) @ self.mask_mlp(tokens).transpose(1, 2)[:, None]
+        rows = pixels.permute(0, 2, 3, 1).reshape(-1, 16 * self.side * self.side, self.mask_width)
+        return rows @ self.mask_mlp(tokens).transpose(1, 2)  # b (4h 4w) n
+
+    def place(self, rows: Tensor) -> Tensor:
+        return rows.reshape(-1, 4 * self.side, 4 * self.side, rows.shape[-1])
 
 
 class RewrittenTransformer(nn.Module):
@@ -128,15 +150,16 @@ class RewrittenTransformer(nn.Module):
         self.register_buffer("token_code", code.clone())
         self.register_buffer("image_code", image_code)
         self.register_buffer("first_tokens", first.attend_to_self(code, code))
-        self.blocks = nn.ModuleList(RewrittenBlock(block) for block in (first, *rest))
-        self.final_attention = TokensFromImage(transformer.final_attention)
+        counts = {"tokens": len(token_code), "positions": len(image_code)}
+        self.blocks = nn.ModuleList(RewrittenBlock(block, **counts) for block in (first, *rest))
+        self.final_attention = TokensFromImage(transformer.final_attention, len(token_code))
         self.norm_final = transformer.norm_final
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.first_tokens
         for index, block in enumerate(self.blocks):
             if index > 0:
-                tokens = block.attend_to_self(tokens, self.token_code)
+                tokens = block.block.attend_to_self(tokens, self.token_code)
             tokens, image = block(tokens, image, self.token_code, self.image_code)
         tokens = self.norm_final(
             tokens + self.final_attention(tokens + self.token_code, image + self.image_code, image)
@@ -145,12 +168,11 @@ class RewrittenTransformer(nn.Module):
 
 
 class RewrittenBlock(nn.Module):
-    def __init__(self, block: TwoWayBlock) -> None:
+    def __init__(self, block: TwoWayBlock, tokens: int, positions: int) -> None:
         super().__init__()
-        self.attend_to_self = block.attend_to_self
         self.block = block
-        self.tokens_from_image = TokensFromImage(block.tokens_to_image)
-        self.image_from_tokens = ImageFromTokens(block.image_to_tokens)
+        self.tokens_from_image = TokensFromImage(block.tokens_to_image, tokens)
+        self.image_from_tokens = ImageFromTokens(block.image_to_tokens, tokens, positions)
 
     def forward(self, tokens: Tensor, image: Tensor, token_code: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
         coded_image = image + image_code
@@ -163,9 +185,9 @@ class RewrittenBlock(nn.Module):
 class TokensFromImage(nn.Module):
     """Attention from tokens to positions, with the projections of keys and values moved over to the tokens."""
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: Attention, tokens: int) -> None:
         super().__init__()
-        self.heads = attention.heads
+        self.tokens = tokens
         self.query = attention.query
         self.key = nn.Parameter(per_head(attention.key.weight, attention.heads) / root_of_inner(attention))  # k i d
         self.value = nn.Parameter(per_head(attention.value.weight, attention.heads).transpose(1, 2))  # k d i
@@ -175,19 +197,21 @@ class TokensFromImage(nn.Module):
         )
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        q = self.query(query).unflatten(2, (self.heads, -1)).transpose(1, 2)  # b k n i
-        probe = (q @ self.key).flatten(1, 2)  # b (k n) d
+        heads, inner, width = self.key.shape
+        q = self.query(query).reshape(-1, self.tokens, heads, inner).transpose(1, 2)  # b k n i
+        probe = (q @ self.key).reshape(-1, heads * self.tokens, width)  # b (k n) d
         weight = (probe @ key.transpose(1, 2)).softmax(dim=-1)  # b (k n) p
-        seen = (weight @ value).unflatten(1, (self.heads, -1))  # b k n d
-        return self.out((seen @ self.value).transpose(1, 2).flatten(2))  # b n d
+        seen = (weight @ value).reshape(-1, heads, self.tokens, width)  # b k n d
+        return self.out((seen @ self.value).transpose(1, 2).reshape(-1, self.tokens, heads * inner))  # b n d
 
 
 class ImageFromTokens(nn.Module):
     """Attention from positions to tokens, with the projections of queries and of the output moved over to the tokens."""
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: Attention, tokens: int, positions: int) -> None:
         super().__init__()
-        self.heads = attention.heads
+        self.tokens = tokens
+        self.positions = positions
         self.key = attention.key
         self.value = attention.value
         scale = root_of_inner(attention)
@@ -197,13 +221,16 @@ class ImageFromTokens(nn.Module):
         self.out_bias = attention.out.bias
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        k = self.key(key).unflatten(2, (self.heads, -1)).transpose(1, 2)  # b k n i
-        v = self.value(value).unflatten(2, (self.heads, -1)).transpose(1, 2)
-        probe = (k @ self.query).flatten(1, 2)  # b (k n) d
-        offset = (k @ self.query_bias).flatten(1)[:, None]  # b 1 (k n)
+        heads, inner, width = self.query.shape
+        columns = heads * self.tokens
+        k = self.key(key).reshape(-1, self.tokens, heads, inner).transpose(1, 2)  # b k n i
+        v = self.value(value).reshape(-1, self.tokens, heads, inner).transpose(1, 2)
+        probe = (k @ self.query).reshape(-1, columns, width)  # b (k n) d
+        offset = (k @ self.query_bias).reshape(-1, 1, columns)
         score = query @ probe.transpose(1, 2) + offset  # b p (k n)
-        weight = score.unflatten(2, (self.heads, -1)).softmax(dim=-1).flatten(2)
-        return weight @ (v @ self.out).flatten(1, 2) + self.out_bias  # b p d
+        weight = score.reshape(-1, self.positions, heads, self.tokens).softmax(dim=-1)
+        weight = weight.reshape(-1, self.positions, columns)
+        return weight @ (v @ self.out).reshape(-1, columns, width) + self.out_bias  # b p d
 
 
 def per_head(weight: Tensor, heads: int) -> Tensor:
@@ -234,6 +261,15 @@ def two_by_two(convolution: nn.ConvTranspose2d) -> nn.Linear:
     """A transposed convolution of kernel 2 and stride 2 as one product: c -> (2 2 out)."""
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # c out 2 2 -> (2 2 out) c
     return linear(weight, convolution.bias.repeat(4))
+
+
+class Reshape(nn.Module):
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(self.shape)
 
 
 class ResizeChannelsLast(torch.autograd.Function):

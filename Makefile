@@ -1,0 +1,42 @@
+# Every target does its own set-up: a fresh machine needs Python 3.10 or newer, make and a network.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+.PHONY: demo test lint format weights bench clean
+
+demo: .venv/base
+	$(BIN)/edge-segface demo
+
+test: .venv/dev
+	$(BIN)/pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The bundled ONNX files from the bundled checkpoint.
+weights: .venv/dev
+	$(BIN)/python -m edge_segface.weights.make
+
+# Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and its table.
+bench: .venv/dev
+	$(BIN)/python benchmarks/rewrite.py
+
+.venv/base: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) -e .
+	@touch $@
+
+.venv/dev: .venv/base
+	$(UV) -e '.[train,dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist demo

@@ -1,0 +1,3 @@
+from edge_segface.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Measuring: stopwatches and, next to every number, what it was measured on."""

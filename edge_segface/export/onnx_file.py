@@ -1,0 +1,97 @@
+"""Weights to one ONNX file that describes itself and has been compared with the network it came from."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_segface import __version__
+from edge_segface.export.deploy import DeployGraph
+from edge_segface.export.parity import LEAST_AGREEMENT, LEAST_AGREEMENT_OF_HALVES, Parity, check_parity
+from edge_segface.files import written_whole
+from edge_segface.model.checkpoint import Weights
+from edge_segface.spec import ModelSpec, check_size
+
+OUTPUTS = {"labels": ("labels",), "logits": ("logits",), "both": ("labels", "logits")}
+
+# 17 has LayerNormalization and is read by TensorRT 8.6, 10, 11 and RTX and by every current ONNX Runtime and OpenVINO.
+OPSET = 17
+
+
+@dataclass(frozen=True)
+class Exported:
+    path: Path
+    spec: ModelSpec
+    parity: Parity
+
+
+def export_onnx(
+    weights: Weights, out: Path, *, size: int, outputs: str = "labels", half_weights: bool = False
+) -> Exported:
+    """Writes `out`, or raises and writes nothing. `half_weights` stores them in 16 bits; all is computed in 32."""
+    check_size(size)
+    spec = ModelSpec(
+        name=out.stem,
+        preset=weights.preset,
+        label_space=weights.space.name,
+        class_names=weights.space.names,
+        input_size=size,
+        outputs=OUTPUTS[outputs],
+        precision="fp32",
+        training_data=weights.training_data,
+        weights_licence=weights.licence,
+        made_by=f"edge-segface {__version__}, torch {torch.__version__}",
+        warp=weights.warp,
+        f1=weights.f1,
+        parent_sha256=weights.sha256,
+    )
+    with written_whole(out) as temporary:
+        write_graph(DeployGraph(weights.model, size, spec.outputs), size, spec.outputs, temporary)
+        graph = onnx.load(temporary)
+        if half_weights:
+            store_weights_as_half(graph)
+        helper.set_model_props(graph, spec.metadata())
+        onnx.checker.check_model(graph, full_check=True)
+        onnx.save(graph, temporary)
+        least = LEAST_AGREEMENT_OF_HALVES if half_weights else LEAST_AGREEMENT
+        parity = check_parity(temporary, weights, spec, least_agreement=least)
+    return Exported(out, spec, parity)
+
+
+def write_graph(graph: torch.nn.Module, size: int, outputs: tuple[str, ...], path: Path) -> None:
+    image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracing exporter is the one that writes opset 17 directly; it warns of its age and of constant shapes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph.eval(),
+            (image,),
+            str(path),
+            input_names=["image"],
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "n"} for name in ("image", *outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def store_weights_as_half(graph: onnx.ModelProto, at_least: int = 1024) -> None:
+    """Replaces large float weights by 16-bit ones and a cast, which runtimes fold away when they load the file."""
+    casts = []
+    for tensor in graph.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < at_least:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}/half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}/cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)

@@ -1,0 +1,128 @@
+"""Official weights from the Hugging Face hub: resumed when cut off, and checked against what the hub and we recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_segface.errors import FetchError, MissingExtra, first_line
+from edge_segface.files import cannot_write, make_folder, sha256_of, written_whole
+
+
+@dataclass(frozen=True)
+class Source:
+    repository: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    path: Path
+    sha256: str
+    revision: str
+    was_there: bool
+
+
+SOURCES = {"segface-mobilenet-celeb-512": Source("kartiknarayan/SegFace", "mobilenet_celeba_512/model_299.pt")}
+
+
+def home() -> Path:
+    """Where fetched files live: $EDGE_SEGFACE_HOME, or edge-segface in the user's cache folder."""
+    if given := os.environ.get("EDGE_SEGFACE_HOME"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge-segface"
+
+
+def path_of(name: str) -> Path:
+    return home() / f"{name}.pt"
+
+
+def fetch(name: str, sha256: str | None = None) -> Fetched:
+    """Downloads a checkpoint, unless it is there already, and checks it.
+
+    The first download records the hub's own checksum and revision beside the file; whenever the file is used again it
+    must still have that checksum. `sha256` demands a certain one.
+    """
+    if name not in SOURCES:
+        raise FetchError(f"nothing is known by the name {name!r}", remedy=f"choose one of {', '.join(SOURCES)}")
+    target, record_path = path_of(name), path_of(name).with_suffix(".json")
+    if target.exists():
+        record = _record(record_path)
+        expected = sha256 or record.get("sha256")
+        actual = sha256_of(target)
+        if expected and actual != expected:
+            raise _wrong_checksum(target, expected, actual)
+        if not record:  # put here by hand
+            record = _save_record(record_path, SOURCES[name], actual, "by hand")
+        return Fetched(target, actual, record["revision"], was_there=True)
+    return _download(SOURCES[name], target, record_path, sha256)
+
+
+def _download(source: Source, target: Path, record_path: Path, sha256: str | None) -> Fetched:
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    except ModuleNotFoundError as error:
+        raise MissingExtra("huggingface_hub", "train", "fetching weights") from error
+    make_folder(target.parent)
+    parts = target.parent / ".parts"  # unfinished downloads stay here, to be taken up again
+    try:
+        metadata = hub.get_hf_file_metadata(hub.hf_hub_url(source.repository, source.file))
+        downloaded = Path(hub.hf_hub_download(source.repository, source.file, local_dir=parts))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise cannot_write(parts, error) from error
+        raise _unreachable(source, target, error) from error
+    except Exception as error:  # the hub's HTTP client has exceptions of its own, which differ between its versions
+        if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore", "requests", "urllib3"):
+            raise
+        raise _unreachable(source, target, error) from error
+    actual = sha256_of(downloaded)
+    promised = metadata.etag if metadata.etag and len(metadata.etag) == 64 else None  # LFS files have their sha256
+    for expected in (sha256, promised):
+        if expected and actual != expected:
+            downloaded.unlink()
+            raise _wrong_checksum(downloaded, expected, actual)
+    downloaded.replace(target)
+    shutil.rmtree(parts)
+    record = _save_record(record_path, source, actual, metadata.commit_hash or "unknown")
+    return Fetched(target, actual, record["revision"], was_there=False)
+
+
+def _record(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {"sha256": str(record["sha256"]), "revision": str(record["revision"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FetchError(
+            f"{path} is not the record of a download", found=first_line(error), remedy="delete it and fetch again"
+        ) from error
+
+
+def _save_record(path: Path, source: Source, sha256: str, revision: str) -> dict[str, str]:
+    record = {"repository": source.repository, "file": source.file, "revision": revision, "sha256": sha256}
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record
+
+
+def _unreachable(source: Source, target: Path, error: BaseException) -> FetchError:
+    return FetchError(
+        f"{source.file} of {source.repository} could not be downloaded",
+        found=first_line(error),
+        remedy=(
+            "run the same command again to resume, or download it by hand from "
+            f"https://huggingface.co/{source.repository}/resolve/main/{source.file} and save it as {target}"
+        ),
+    )
+
+
+def _wrong_checksum(path: Path, expected: str, actual: str) -> FetchError:
+    return FetchError(
+        f"{path} does not have the sha256 {expected}", found=actual, remedy="delete it and fetch again"
+    )

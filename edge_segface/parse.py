@@ -1,0 +1,76 @@
+"""Pictures in, id maps and overlays out; one bad file does not stop the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_segface.draw import side_by_side
+from edge_segface.errors import EdgeSegfaceError, OutputError
+from edge_segface.files import make_folder
+from edge_segface.labels import LabelSpace
+from edge_segface.parser import FaceParser
+from edge_segface.pictures import read_picture, write_picture
+
+
+@dataclass
+class ParseSummary:
+    written: list[Path] = field(default_factory=list)
+    failures: dict[Path, EdgeSegfaceError] = field(default_factory=dict)
+
+
+def parse_pictures(
+    parser: FaceParser,
+    pictures: Sequence[Path],
+    out: Path,
+    *,
+    space: LabelSpace | None = None,
+    draw: bool = True,
+    on_done: Callable[[Path, EdgeSegfaceError | None], None] = lambda path, error: None,
+) -> ParseSummary:
+    """For each picture NAME: `out`/NAME.png, whose pixels are ids of `space`, and with `draw` NAME.overlay.jpg.
+
+    Parts that `space` lacks become background. Pictures of one stem in different folders or formats keep their suffix
+    and are numbered, so that none overwrites another.
+    """
+    stems = output_stems(pictures)
+    inputs = {picture.resolve() for picture in pictures}
+    if overwritten := [stem for stem in stems if (out / f"{stem}.png").resolve() in inputs]:
+        raise OutputError(
+            f"the results would overwrite {len(overwritten)} of the pictures", found=overwritten[0] + ".png",
+            remedy="name another folder for --out",
+        )  # fmt: skip
+    make_folder(out)
+    summary = ParseSummary()
+    for picture, stem in zip(pictures, stems, strict=True):
+        failure: EdgeSegfaceError | None = None
+        try:
+            image = read_picture(picture)
+            class_map = parser(image)
+            if space is not None:
+                class_map = class_map.to_space(space, drop_missing=True)
+            ids = out / f"{stem}.png"
+            if draw:
+                write_picture(side_by_side(image, class_map), out / f"{stem}.overlay.jpg")
+            write_picture(class_map.labels, ids)
+            summary.written.append(ids)
+        except EdgeSegfaceError as error:
+            failure = summary.failures[picture] = error
+        on_done(picture, failure)
+    return summary
+
+
+def output_stems(pictures: Sequence[Path]) -> list[str]:
+    """One name per picture, no two alike."""
+    stems = Counter(picture.stem for picture in pictures)
+    names: list[str] = []
+    for picture in pictures:
+        name = picture.stem if stems[picture.stem] == 1 else picture.name
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{picture.name}-{number}"
+        names.append(name)
+    return names
