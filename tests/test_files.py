@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_segface.errors import OutputError
+from edge_segface.files import written_whole
+
+
+def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "x.bin"
+    with written_whole(target) as temporary:
+        temporary.write_bytes(b"one")
+    with pytest.raises(ZeroDivisionError), written_whole(target) as temporary:
+        temporary.write_bytes(b"two")
+        _ = 1 / 0
+    assert target.read_bytes() == b"one"
+    assert [item.name for item in target.parent.iterdir()] == ["x.bin"]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="name a place that you may write to"), written_whole(tmp_path / "file" / "x"):
+        pass
+    with pytest.raises(OutputError, match="a folder"), written_whole(tmp_path):
+        pass

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_segface.errors import LabelError
+from edge_segface.labels import (
+    CELEBAMASK19,
+    CELEBAMASK19_RAW,
+    HELEN11,
+    LABEL_SPACES,
+    LAPA11,
+    LabelSpace,
+    label_space,
+    remap_table,
+)
+
+
+def test_raw_order_becomes_segface_order_as_the_papers_table_says() -> None:
+    # Raw id of each SegFace id, from the table of SegFace's data set.
+    raw_of_segface = [0, 17, 1, 18, 8, 9, 6, 7, 4, 5, 2, 10, 12, 11, 13, 3, 14, 15, 16]
+    table = remap_table(CELEBAMASK19_RAW, CELEBAMASK19)
+    assert [int(table[raw]) for raw in raw_of_segface] == list(range(19))
+
+
+@pytest.mark.parametrize(
+    ("space", "pairs"),
+    [
+        (CELEBAMASK19, {(4, 5), (6, 7), (8, 9)}),
+        (CELEBAMASK19_RAW, {(4, 5), (6, 7), (8, 9)}),
+        (LAPA11, {(2, 3), (4, 5)}),
+        (HELEN11, {(2, 3), (4, 5)}),
+    ],
+)
+def test_flip_swaps_true_sides_only(space: LabelSpace, pairs: set[tuple[int, int]]) -> None:
+    assert {tuple(sorted(pair)) for pair in space.flip_pairs} == pairs
+    assert list(space.flip_table[space.flip_table]) == list(range(256))
+    for name in ("l_lip", "u_lip", "ear_r", "neck_l"):  # look like sides and are none
+        if name in space.names:
+            index = space.names.index(name)
+            assert space.flip_table[index] == index
+
+
+def test_lapa_counts_sides_as_the_viewer_sees_them_so_mapping_swaps() -> None:
+    table = remap_table(CELEBAMASK19, LAPA11, drop_missing=True)
+    assert LAPA11.names[table[CELEBAMASK19.names.index("l_brow")]] == "rb"
+    assert LAPA11.names[table[CELEBAMASK19.names.index("r_eye")]] == "le"
+    assert LAPA11.names[table[CELEBAMASK19.names.index("l_lip")]] == "llip"
+
+
+def test_mapping_that_loses_classes_must_be_asked_for() -> None:
+    with pytest.raises(LabelError, match=r"lapa11 has no class for .*necklace.*drop_missing"):
+        remap_table(CELEBAMASK19, LAPA11)
+    table = remap_table(CELEBAMASK19, LAPA11, drop_missing=True)
+    assert table[CELEBAMASK19.id_of("hat")] == 0
+    assert table[CELEBAMASK19.id_of("left_ear")] == LAPA11.id_of("skin")
+
+
+def test_lapa_and_celeb_agree_on_what_both_have() -> None:
+    there, back = remap_table(LAPA11, CELEBAMASK19), remap_table(CELEBAMASK19, LAPA11, drop_missing=True)
+    assert list(back[there[:11]]) == list(range(11))
+
+
+def test_long_tail_and_palette() -> None:
+    assert [CELEBAMASK19.parts[i] for i in CELEBAMASK19.long_tail] == ["glasses", "hat", "earring", "necklace"]
+    for space in LABEL_SPACES.values():
+        assert len(np.unique(space.palette_rgb, axis=0)) == len(space)
+
+
+def test_unknown_space_and_broken_space() -> None:
+    with pytest.raises(LabelError, match="choose one of celebamask19, celebamask19-raw, lapa11, helen11"):
+        label_space("celeba")
+    with pytest.raises(LabelError, match="no class twice"):
+        LabelSpace("x", (("a", "skin"), ("b", "skin")))

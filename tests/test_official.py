@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edge_segface.errors import CheckpointError
+from edge_segface.export.parity import normalised
+from edge_segface.labels import CELEBAMASK19, HELEN11, LAPA11
+from edge_segface.model.build import build_edge
+from edge_segface.model.checkpoint import Weights, load_weights, save_weights
+from edge_segface.warp.training import WarpedSegFace
+
+State = dict[str, Any]
+
+
+def test_recorded_logits_of_celeb(official_fixtures: Path) -> None:
+    recorded = np.load(official_fixtures / "segface_celeb_mobilenet_512_io.npz")
+    weights = load_weights(official_fixtures / "segface_celeb_mobilenet_512.pt")
+    assert (weights.space, weights.warp) == (CELEBAMASK19, None)
+    with torch.no_grad():
+        logits = weights.model(normalised(recorded["image"][..., ::-1])).numpy()
+    assert np.abs(logits[:, :, ::4, ::4] - recorded["logits_stride4"]).max() < 1e-4
+    assert (logits.argmax(1) == recorded["labels"]).mean() >= 0.9999
+
+
+def test_recorded_logits_of_lapa(official_fixtures: Path) -> None:
+    recorded = np.load(official_fixtures / "segface_lapa_mobilenet_512_io.npz")
+    weights = load_weights(official_fixtures / "segface_lapa_mobilenet_512.pt")
+    assert (weights.space, weights.warp) == (LAPA11, "roi-tanh")
+    network = WarpedSegFace(weights.model)
+    with torch.no_grad():
+        logits = network(normalised(recorded["image"][..., ::-1]), torch.tensor(recorded["landmarks5"])).numpy()
+    assert np.abs(logits[:, :, ::4, ::4] - recorded["logits_stride4"]).max() < 1e-4
+    assert (logits.argmax(1) == recorded["labels"]).mean() >= 0.9999
+
+
+def test_every_tensor_lands_where_its_official_name_says(official_checkpoints: dict[str, Path]) -> None:
+    state = torch.load(official_checkpoints["celebamask19"], weights_only=True)["state_dict_backbone"]
+    assert len(state) == 431
+    model = load_weights(official_checkpoints["celebamask19"]).model
+    blocks = model.decoder.transformer.blocks
+    for official, ours in {
+        "backbone.0.0.weight": model.backbone.conv_stem.weight,
+        "backbone.1.block.1.0.weight": model.backbone.blocks[0][0].conv_pw.weight,
+        "backbone.4.block.2.fc1.bias": model.backbone.blocks[2][0].se.conv_reduce.bias,
+        "backbone.4.block.3.1.running_var": model.backbone.blocks[2][0].bn3.running_var,
+        "backbone.7.block.2.0.weight": model.backbone.blocks[3][0].conv_pwl.weight,
+        "backbone.15.block.1.0.weight": model.backbone.blocks[5][2].conv_dw.weight,
+        "backbone.16.1.running_mean": model.backbone.blocks[6][0].bn1.running_mean,
+        "pe_layer.positional_encoding_gaussian_matrix": model.decoder.position.gaussian,
+        "linear_c.2.proj.weight": model.decoder.project[2].weight,
+        "linear_fuse.weight": model.decoder.fuse.weight,
+        "face_decoder.transformer.layers.1.cross_attn_image_to_token.q_proj.weight": blocks[
+            1
+        ].image_to_tokens.query.weight,
+        "face_decoder.transformer.layers.0.mlp.lin2.weight": blocks[0].mlp[2].weight,
+        "face_decoder.transformer.layers.0.norm4.bias": blocks[0].norm_image.bias,
+        "face_decoder.rightbro_token.weight": model.decoder.class_tokens[CELEBAMASK19.names.index("l_brow")],
+        "face_decoder.lowerlip_token.weight": model.decoder.class_tokens[CELEBAMASK19.names.index("l_lip")],
+        "face_decoder.output_upscaling.3.weight": model.decoder.upscale[3].weight,
+        "face_decoder.output_hypernetwork_mlps.layers.2.bias": model.decoder.mask_mlp[4].bias,
+    }.items():
+        assert torch.equal(state[official], ours), official
+
+
+def test_eleven_tokens_are_lapa_unless_helen_is_said(official_checkpoints: dict[str, Path]) -> None:
+    path = official_checkpoints["lapa11"]
+    assert load_weights(path).space == LAPA11
+    helen = load_weights(path, HELEN11)
+    assert (helen.space, helen.warp) == (HELEN11, None)
+    with pytest.raises(CheckpointError, match="not a checkpoint for celebamask19"):
+        load_weights(path, CELEBAMASK19)
+
+
+def _swin(state: State) -> State:
+    return {"backbone.0.0.weight": torch.zeros(128, 3, 4, 4), "backbone.1.0.norm1.weight": torch.zeros(128)}
+
+
+def _resnet(state: State) -> State:
+    return {"backbone.conv1.weight": torch.zeros(64, 3, 7, 7)}
+
+
+def _without_two(state: State) -> State:
+    return {key: value for key, value in state.items() if not key.startswith("linear_c.3")}
+
+
+def _with_extra(state: State) -> State:
+    return {**state, "classifier.weight": torch.zeros(3), "classifier.bias": torch.zeros(3)}
+
+
+def _of_other_shape(state: State) -> State:
+    return {**state, "linear_fuse.weight": torch.zeros(256, 512, 1, 1)}
+
+
+def _not_finite(state: State) -> State:
+    return {**state, "linear_fuse.weight": state["linear_fuse.weight"] * float("nan")}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_swin, r"another backbone \(found: swin or convnext\)"),
+        (_resnet, "another backbone .*backbone.conv1.weight"),
+        (_without_two, r"linear_c.3.proj.weight, linear_c.3.proj.bias missing, none extra"),
+        (_with_extra, r"none missing, classifier.weight, classifier.bias extra"),
+        (_of_other_shape, r"other shapes .*linear_fuse.weight"),
+        (_not_finite, r"not finite .*decoder.fuse.weight"),
+        (lambda state: {"a": 1}, "neither an edge-segface nor an official"),
+        (lambda state: {}, "neither an edge-segface nor an official"),
+    ],
+)
+def test_checkpoints_that_do_not_fit(
+    official_checkpoints: dict[str, Path], tmp_path: Path, change: Callable[[State], State], text: str
+) -> None:
+    content = torch.load(official_checkpoints["celebamask19"], weights_only=True)
+    content["state_dict_backbone"] = change(content["state_dict_backbone"])
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=text):
+        load_weights(tmp_path / "x.pt")
+
+
+class Harmful:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.marker,))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_pickle_is_not_run(tmp_path: Path, legacy: bool) -> None:
+    path, marker = tmp_path / "x.pt", tmp_path / "it-ran"
+    if legacy:
+        path.write_bytes(pickle.dumps({"state_dict_backbone": Harmful(marker)}))
+    else:
+        torch.save({"state_dict_backbone": Harmful(marker)}, path)
+    with pytest.raises(CheckpointError, match="would run code"):
+        load_weights(path)
+    assert not marker.exists()
+
+
+def test_files_that_are_no_checkpoints(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    content = official_checkpoints["lapa11"].read_bytes()
+    for name, data, text in (
+        ("cut.pt", content[: len(content) // 2], "cut short"),
+        ("empty.pt", b"", r"0 bytes"),
+        ("text.pt", b"hello world, this is no checkpoint", "not a"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CheckpointError, match=text):
+            load_weights(tmp_path / name)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_weights(tmp_path / "none.pt")
+    with pytest.raises(CheckpointError, match="cut short"):
+        load_weights(tmp_path)
+
+
+def test_our_own_checkpoints_come_back(tmp_path: Path) -> None:
+    model = build_edge(11).eval()
+    path = tmp_path / "edge.pt"
+    save_weights(Weights(model, "edge", LAPA11, "drawn faces", "MIT", f1={"skin": 90.0}), path)
+    loaded = load_weights(path)
+    assert (loaded.preset, loaded.space, loaded.training_data, loaded.f1) == ("edge", LAPA11, "drawn faces", {"skin": 90.0})
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.model.state_dict().values()))
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "preset": "later"}, path)
+    with pytest.raises(CheckpointError, match="cannot load .*later"):
+        load_weights(path)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_segface.errors import ModelError
+from edge_segface.labels import CELEBAMASK19
+from edge_segface.spec import METADATA_KEY, EngineRecord, EngineSpec, ModelSpec, from_json, to_json
+
+SPEC = ModelSpec(
+    name="m",
+    preset="edge",
+    label_space="celebamask19",
+    class_names=CELEBAMASK19.names,
+    input_size=256,
+    outputs=("labels",),
+    precision="fp32",
+    training_data="none",
+    weights_licence="MIT",
+    made_by="a test",
+    f1={"skin": 95},
+)
+RECORD = EngineRecord(EngineSpec("tensorrt", "fp16"), SPEC, "10.3.0", "Orin", "8.7", "ab", "cd", 12.5)
+WHERE = Path("m.onnx")
+
+
+def test_round_trip() -> None:
+    assert ModelSpec.from_metadata(SPEC.metadata(), WHERE) == SPEC
+    assert SPEC.space is CELEBAMASK19
+    assert from_json(EngineRecord, to_json(RECORD), WHERE) == RECORD
+
+
+def test_record_lives_beside_the_engine_and_names_what_differs(tmp_path: Path) -> None:
+    engine = tmp_path / "m.engine"
+    RECORD.save(engine)
+    assert (tmp_path / "m.engine.json").exists()
+    loaded = EngineRecord.load(engine)
+    assert loaded == RECORD
+    assert loaded.mismatches(runtime_version="10.3.0", device="Orin") == {}
+    assert loaded.mismatches(runtime_version="10.16.2") == {"runtime_version": ("10.3.0", "10.16.2")}
+    with pytest.raises(ModelError, match="no readable record beside it"):
+        EngineRecord.load(tmp_path / "other.engine")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"input_size": "256"}, "input_size = '256'"),
+        ({"input_size": 250}, r"multiple of 32 from 128 to 1024 \(found: 250\); the nearest is 256"),
+        ({"input_size": True}, "input_size = True"),
+        ({"class_names": [1, 2]}, "class_names"),
+        ({"class_names": ["background"]}, "in another order"),
+        ({"outputs": ["masks"]}, "outputs `labels`, `logits` or both"),
+        ({"f1": {"skin": "high"}}, "f1"),
+        ({"schema": 2}, "made by a newer edge-segface"),
+    ],
+)
+def test_wrong_fields_are_named(change: dict[str, object], text: str) -> None:
+    value = {**json.loads(to_json(SPEC)), **change}
+    with pytest.raises(ModelError, match=text):
+        ModelSpec.from_metadata({METADATA_KEY: json.dumps(value)}, WHERE)
+
+
+def test_missing_broken_and_foreign_metadata() -> None:
+    with pytest.raises(ModelError, match=r"m.onnx carries no ModelSpec.*edge-segface export"):
+        ModelSpec.from_metadata({"author": "someone"}, WHERE)
+    with pytest.raises(ModelError, match="not JSON"):
+        ModelSpec.from_metadata({METADATA_KEY: "{"}, WHERE)
+    with pytest.raises(ModelError, match="list instead of an object"):
+        ModelSpec.from_metadata({METADATA_KEY: "[]"}, WHERE)
+    lacking = {key: value for key, value in json.loads(to_json(SPEC)).items() if key != "preset"}
+    with pytest.raises(ModelError, match="no field 'preset'"):
+        ModelSpec.from_metadata({METADATA_KEY: json.dumps(lacking)}, WHERE)
+
+
+def test_a_space_of_a_later_version_is_an_error_only_when_used() -> None:
+    later = dataclasses.replace(SPEC, label_space="face25", class_names=("a", "b"))
+    with pytest.raises(ModelError, match="update edge-segface"):
+        _ = later.space
+
+
+def test_batch_range_must_rise() -> None:
+    with pytest.raises(ModelError, match="batch range"):
+        EngineSpec("tensorrt", "fp16", (4, 2, 8))
