@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edge_segface.engine import load_engine
+from edge_segface.engine.base import Engine
+from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
+from edge_segface.errors import InputError, MissingExtra, ModelError
+from edge_segface.frames import RoI, crop
+from edge_segface.parser import FaceParser
+from edge_segface.weights import FOLDER
+
+BUNDLED = FOLDER / "edge-256.onnx"
+GREY = np.full((1, 256, 256, 3), 128, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return load_engine("edge-256", threads=2)
+
+
+def test_batches_and_threads_give_what_one_gives(engine: Engine, portrait: np.ndarray) -> None:
+    squares = np.stack([crop(portrait, RoI((180, 110), side), 256) for side in (200, 240, 300)])
+    alone = np.concatenate([engine.infer(square[None]) for square in squares])
+    assert alone.dtype == np.uint8
+    assert alone.shape == (3, 256, 256)
+    assert (engine.infer(squares) == alone).mean() > 0.9999
+    assert np.array_equal(engine.infer(squares[:, ::1, ::-1][:, :, ::-1]), engine.infer(squares))  # strides do not matter
+    found: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: found.append(engine.infer(squares[:1]))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(labels, alone[:1]) for labels in found)
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (GREY.astype(np.float32), r"float32 \(1, 256, 256, 3\)"),
+        (GREY[0], r"uint8 \(256, 256, 3\)"),
+        (GREY[:, :128], r"\(1, 128, 256, 3\)"),
+        (GREY[..., :1], r"\(1, 256, 256, 1\)"),
+        (GREY[:0], r"\(0, 256, 256, 3\)"),
+        (GREY.transpose(0, 3, 1, 2), r"\(1, 3, 256, 256\)"),
+        ([1, 2], "list"),
+    ],
+)
+def test_the_door(engine: Engine, images: np.ndarray, found: str) -> None:
+    with pytest.raises(InputError, match=rf"eats uint8 BGR of shape \(n, 256, 256, 3\).*found: .*{found}"):
+        engine.infer(images)
+
+
+def test_an_output_that_is_not_there(engine: Engine) -> None:
+    with pytest.raises(ModelError, match="no output logits.*--outputs both"):
+        engine.infer_with_logits(GREY)
+
+
+def test_broken_and_foreign_files(tmp_path: Path) -> None:
+    content = BUNDLED.read_bytes()
+    for name, data in {"cut.onnx": content[: len(content) // 2], "text.onnx": b"hello", "empty.onnx": b""}.items():
+        (tmp_path / name).write_bytes(data)
+    foreign = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Identity", ["x"], ["y"])],
+            "g",
+            [onnx.helper.make_tensor_value_info("x", 1, [1])],
+            [onnx.helper.make_tensor_value_info("y", 1, [1])],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    onnx.helper.set_model_props(foreign, {p.key: p.value for p in onnx.load(BUNDLED).metadata_props})
+    onnx.save(foreign, tmp_path / "lies.onnx")
+    shutil.copy(FOLDER / "edge.pt", tmp_path / "weights.pt")
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "x.tflite").write_bytes(b"x")
+    for name, text in {
+        "cut.onnx": "cut.onnx cannot be loaded by ONNX Runtime, perhaps cut short",
+        "text.onnx": "cannot be loaded",
+        "empty.onnx": r"empty.onnx is empty \(found: 0 bytes\)",
+        "foreign.onnx": "carries no ModelSpec.*edge-segface export",
+        "lies.onnx": "not the graph that its ModelSpec describes",
+        "folder.onnx": "a folder",
+        "none.onnx": "does not exist",
+        "weights.pt": "edge-segface export .*weights.pt",
+        "x.tflite": "no engine runs",
+    }.items():
+        with pytest.raises(ModelError, match=text):
+            load_engine(tmp_path / name)
+    with pytest.raises(ModelError, match="no bundled model is called 'edge-999'; choose one of edge-256"):
+        load_engine("edge-999")
+
+
+def test_settings_that_cannot_be_had() -> None:
+    with pytest.raises(ModelError, match="no provider is called 'gpu'; choose one of cpu, cuda, tensorrt"):
+        OnnxRuntimeEngine(BUNDLED, provider="gpu")
+    with pytest.raises(ModelError, match="at least one thread"):
+        OnnxRuntimeEngine(BUNDLED, threads=0)
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(ModelError, match="has no cuda provider"):
+            OnnxRuntimeEngine(BUNDLED, provider="cuda")
+
+
+def test_parser_on_pictures_of_any_size(engine: Engine, portrait: np.ndarray) -> None:
+    parser = FaceParser(engine)
+    roi = RoI((180, 110), 240)
+    class_map = parser(portrait, roi)
+    assert class_map.labels.shape == portrait.shape[:2]
+    assert not class_map.labels[232:].any()  # below the RoI
+    # What anybody can see in the picture: where the hair, the face and the eyes are. The subject's left is our right.
+    assert class_map.space.parts[class_map.labels[40, 180]] == "hair"
+    assert class_map.space.parts[class_map.labels[165, 180]] == "skin"
+    left_x = np.nonzero(class_map.mask("left_eye"))[1].mean()
+    right_x = np.nonzero(class_map.mask("right_eye"))[1].mean()
+    assert right_x < 180 < left_x
+    assert len(class_map.shares()) >= 12
+    tall = np.ascontiguousarray(portrait[:, 60:300])
+    wholes = parser.batch([portrait, tall, portrait[:40, :90]])
+    assert [m.labels.shape for m in wholes] == [(352, 352), (352, 240), (40, 90)]
+    assert (wholes[1].labels == parser(tall).labels).mean() > 0.999
+    assert parser.batch([]) == []
+
+
+def test_parser_refuses_what_does_not_fit(engine: Engine, portrait: np.ndarray) -> None:
+    parser = FaceParser(engine)
+    with pytest.raises(InputError, match="2 pictures need as many RoIs"):
+        parser.batch([portrait, portrait], [RoI((1, 1), 5)])
+    with pytest.raises(Exception, match="picture 1 must have 3 channels"):
+        parser.batch([portrait, portrait[..., :1]])
+
+
+def test_parser_closes_what_it_opened_only(engine: Engine) -> None:
+    with FaceParser("edge-256") as parser:
+        opened = parser.engine
+    assert not hasattr(opened, "_session")
+    with FaceParser(engine):
+        pass
+    engine.infer(GREY)
+
+
+def test_warped_models_are_warped_there_and_back(tmp_path: Path, portrait: np.ndarray) -> None:
+    """Against torch, with the bundled weights: a network that knows faces, as a random one is all edges.
+
+    Torch moves logits back and then chooses a class; a device chooses and then moves. So they part along edges.
+    """
+    import torch
+
+    from edge_segface.export.onnx_file import export_onnx
+    from edge_segface.export.parity import normalised
+    from edge_segface.model.checkpoint import load_weights
+    from edge_segface.warp.training import WarpedSegFace
+
+    weights = dataclasses.replace(load_weights(FOLDER / "edge.pt"), warp="roi-tanh")
+    exported = export_onnx(weights, tmp_path / "warped.onnx", size=256)
+    head = np.ascontiguousarray(portrait[:256, 52:308])
+    landmarks = np.array([[105, 102], [153, 102], [128, 128], [110, 143], [148, 143]], dtype=np.float32)
+    with FaceParser(exported.path) as parser:
+        with pytest.raises(InputError, match="five landmarks, and none were given"):
+            parser(portrait)
+        with pytest.raises(InputError, match="five points"):
+            parser(portrait, landmarks=landmarks[:3])
+        cut_out = parser(head, landmarks=landmarks)
+        in_place = parser(portrait, RoI.from_box_xyxy((52, 0, 308, 256)), landmarks + [52, 0])
+    with torch.no_grad():
+        logits = WarpedSegFace(weights.model)(normalised(head[None]), torch.tensor(landmarks)[None])
+    assert (cut_out.labels == logits[0].argmax(0).numpy()).mean() > 0.98
+    assert (in_place.labels[:256, 52:308] == cut_out.labels).mean() > 0.999
+    assert {"hair", "skin", "nose", "left_eye"} <= set(cut_out.shares())
+
+
+def test_missing_extra_names_the_command() -> None:
+    assert str(MissingExtra("torch", "train", "exporting")) == (
+        "exporting needs torch, which is not installed here; run: pip install 'edge-segface[train]'"
+    )
