@@ -56,9 +56,7 @@ def legend(class_map: ClassMap, height: int) -> UInt8Array:
             break
         blue, green, red = (int(c) for c in class_map.space.palette_rgb[class_map.space.id_of(part)][::-1])
         cv2.rectangle(panel, (line // 2, top), (line // 2 + line * 2 // 3, top + line * 2 // 3), (blue, green, red), -1)
-        cv2.putText(
-            panel, text, (line * 3 // 2, top + line * 5 // 8), FONT, scale, (235, 235, 235), 1, cv2.LINE_AA
-        )
+        cv2.putText(panel, text, (line * 3 // 2, top + line * 5 // 8), FONT, scale, (235, 235, 235), 1, cv2.LINE_AA)
     return panel
 
 

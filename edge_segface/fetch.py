@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,32 +63,44 @@ def fetch(name: str, sha256: str | None = None) -> Fetched:
 def _download(source: Source, target: Path, record_path: Path, sha256: str | None) -> Fetched:
     try:
         import huggingface_hub as hub
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
     except ModuleNotFoundError as error:
         raise MissingExtra("huggingface_hub", "train", "fetching weights") from error
     make_folder(target.parent)
-    parts = target.parent / ".parts"  # unfinished downloads stay here, to be taken up again
     try:
         metadata = hub.get_hf_file_metadata(hub.hf_hub_url(source.repository, source.file))
-        downloaded = Path(hub.hf_hub_download(source.repository, source.file, local_dir=parts))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, OSError) as error:
-        if isinstance(error, PermissionError):
-            raise cannot_write(parts, error) from error
+        part = target.with_name(f".{target.stem}-{(metadata.etag or 'unknown')[:16]}.part")
+        _append_rest(metadata.location, part, metadata.size, target.name)
+    except PermissionError as error:
+        raise cannot_write(target, error) from error
+    except (hub.errors.HfHubHTTPError, hub.errors.OfflineModeIsEnabled, OSError) as error:
         raise _unreachable(source, target, error) from error
-    except Exception as error:  # the hub's HTTP client has exceptions of its own, which differ between its versions
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore", "requests", "urllib3"):
+    except Exception as error:  # the hub's HTTP client has exceptions of its own, and which client differs by version
+        if not type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
             raise
         raise _unreachable(source, target, error) from error
-    actual = sha256_of(downloaded)
+    actual = sha256_of(part)
     promised = metadata.etag if metadata.etag and len(metadata.etag) == 64 else None  # LFS files have their sha256
     for expected in (sha256, promised):
         if expected and actual != expected:
-            downloaded.unlink()
-            raise _wrong_checksum(downloaded, expected, actual)
-    downloaded.replace(target)
-    shutil.rmtree(parts)
+            part.unlink()
+            raise _wrong_checksum(part, expected, actual, "it was deleted; fetch again")
+    part.replace(target)
     record = _save_record(record_path, source, actual, metadata.commit_hash or "unknown")
     return Fetched(target, actual, record["revision"], was_there=False)
+
+
+def _append_rest(url: str, part: Path, size: int | None, shown_as: str) -> None:
+    """Downloads what `part` does not have yet. The hub's own download keeps parts within one run only."""
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    if size is not None and part.exists() and part.stat().st_size > size:
+        part.unlink()
+    with open(part, "r+b" if part.exists() else "w+b") as file:
+        there = file.seek(0, 2)
+        http_get(
+            url, file, resume_size=there, headers=build_hf_headers(), expected_size=size, displayed_filename=shown_as
+        )
 
 
 def _record(path: Path) -> dict[str, str]:
@@ -122,7 +133,5 @@ def _unreachable(source: Source, target: Path, error: BaseException) -> FetchErr
     )
 
 
-def _wrong_checksum(path: Path, expected: str, actual: str) -> FetchError:
-    return FetchError(
-        f"{path} does not have the sha256 {expected}", found=actual, remedy="delete it and fetch again"
-    )
+def _wrong_checksum(path: Path, expected: str, actual: str, remedy: str = "delete it and fetch again") -> FetchError:
+    return FetchError(f"{path} does not have the sha256 {expected}", found=actual, remedy=remedy)

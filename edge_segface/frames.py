@@ -105,9 +105,7 @@ class ClassMap:
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype != np.uint8:
-            raise ImageError(
-                "a class map is uint8 of shape (h, w)", found=f"{self.labels.dtype} {self.labels.shape}"
-            )
+            raise ImageError("a class map is uint8 of shape (h, w)", found=f"{self.labels.dtype} {self.labels.shape}")
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
         return self.labels == self.space.id_of(part)
@@ -136,7 +134,9 @@ def check_image(image_bgr: UInt8Array, name: str) -> None:
         )
     if min(height, width) < MIN_SIDE:
         raise ImageError(
-            f"{name} is too small to hold a face", found=f"{width}x{height} px", remedy=f"give {MIN_SIDE} px a side or more"
+            f"{name} is too small to hold a face",
+            found=f"{width}x{height} px",
+            remedy=f"give {MIN_SIDE} px a side or more",
         )
     if max(height, width) > MAX_SIDE:
         raise ImageError(
@@ -159,9 +159,7 @@ def crop(image_bgr: UInt8Array, roi: RoI, size: int) -> UInt8Array:
         small_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         part = cv2.resize(part, small_wh, interpolation=cv2.INTER_AREA)
         scale_x, scale_y = width / small_wh[0], height / small_wh[1]
-        to_part = to_part @ np.array(
-            [[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]]
-        )
+        to_part = to_part @ np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
     matrix = roi.square_from_frame(size) @ to_part
     if part.shape[:2] == (size, size) and np.allclose(matrix, np.eye(2, 3), atol=1e-6):
         return np.ascontiguousarray(part)

@@ -22,14 +22,10 @@ class ConfusionMatrix:
         self.space = space
         self.counts = np.zeros((len(space), len(space)), dtype=np.int64)
 
-    def update(
-        self, predicted: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], ignore: int | None = None
-    ) -> None:
+    def update(self, predicted: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], ignore: int | None = None) -> None:
         """Adds one or many label maps of one shape. Pixels whose truth is `ignore` do not count."""
         if predicted.shape != truth.shape:
-            raise LabelError(
-                "prediction and truth must have one shape", found=f"{predicted.shape} and {truth.shape}"
-            )
+            raise LabelError("prediction and truth must have one shape", found=f"{predicted.shape} and {truth.shape}")
         counted = slice(None) if ignore is None else truth.ravel() != ignore
         row, column = truth.ravel()[counted], predicted.ravel()[counted]
         classes = len(self.space)

@@ -44,9 +44,7 @@ class FaceParser:
     def space(self) -> LabelSpace:
         return self.engine.spec.space
 
-    def __call__(
-        self, image_bgr: UInt8Array, roi: RoI | None = None, landmarks: Landmarks | None = None
-    ) -> ClassMap:
+    def __call__(self, image_bgr: UInt8Array, roi: RoI | None = None, landmarks: Landmarks | None = None) -> ClassMap:
         """The class map of one picture, background outside `roi`; without one, the whole picture is looked at.
 
         Models trained with the RoI tanh warp (LaPa) need five `landmarks`.
@@ -82,9 +80,7 @@ class FaceParser:
             class_maps.append(ClassMap(labels, self.space))
         return class_maps
 
-    def parse_squares(
-        self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None
-    ) -> UInt8Array:
+    def parse_squares(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
         """Squares (n, s, s, 3) of the model's own size -> labels (n, s, s); landmarks in pixels of the squares."""
         if self.spec.warp is None:
             return self.engine.infer(squares_bgr)
@@ -93,9 +89,7 @@ class FaceParser:
                 f"{self.spec.name} was trained on faces warped by five landmarks, and none were given",
                 remedy="pass landmarks=(5, 2): eyes, nose tip, mouth corners, in pixels",
             )
-        warped = np.stack(
-            [warp_picture(square, points) for square, points in zip(squares_bgr, landmarks, strict=True)]
-        )
+        warped = np.stack([warp_picture(square, points) for square, points in zip(squares_bgr, landmarks, strict=True)])
         labels = self.engine.infer(warped)
         return np.stack([unwarp_labels(one, points) for one, points in zip(labels, landmarks, strict=True)])
 

@@ -128,9 +128,7 @@ class EngineRecord:
 
     def mismatches(self, **machine: str | None) -> dict[str, tuple[object, object]]:
         """Field -> (recorded, here), for what differs of `runtime_version`, `device`, `compute_capability`, ..."""
-        return {
-            field: (getattr(self, field), here) for field, here in machine.items() if getattr(self, field) != here
-        }
+        return {field: (getattr(self, field), here) for field, here in machine.items() if getattr(self, field) != here}
 
 
 def check_size(size: int) -> None:

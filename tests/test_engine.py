@@ -32,7 +32,9 @@ def test_batches_and_threads_give_what_one_gives(engine: Engine, portrait: np.nd
     assert alone.dtype == np.uint8
     assert alone.shape == (3, 256, 256)
     assert (engine.infer(squares) == alone).mean() > 0.9999
-    assert np.array_equal(engine.infer(squares[:, ::1, ::-1][:, :, ::-1]), engine.infer(squares))  # strides do not matter
+    assert np.array_equal(
+        engine.infer(squares[:, ::1, ::-1][:, :, ::-1]), engine.infer(squares)
+    )  # strides do not matter
     found: list[np.ndarray] = []
     threads = [threading.Thread(target=lambda: found.append(engine.infer(squares[:1]))) for _ in range(4)]
     for thread in threads:

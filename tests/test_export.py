@@ -44,7 +44,14 @@ def weights_of(preset: str, classes: int = 19) -> Weights:
 
 @pytest.mark.parametrize(
     ("preset", "classes", "size"),
-    [("paper", 19, 128), ("paper", 11, 256), ("paper", 19, 512), ("edge", 19, 256), ("edge", 11, 160), ("pico", 19, 224)],
+    [
+        ("paper", 19, 128),
+        ("paper", 11, 256),
+        ("paper", 19, 512),
+        ("edge", 19, 256),
+        ("edge", 11, 160),
+        ("pico", 19, 224),
+    ],
 )
 def test_rewrite_gives_the_same_logits(preset: str, classes: int, size: int) -> None:
     model = shaken(preset, classes)
@@ -122,7 +129,9 @@ def test_halved_weights_are_half_the_file_and_computed_in_full(tmp_path: Path) -
     assert session.get_inputs()[0].type == "tensor(uint8)"
 
 
-def test_a_file_that_does_something_else_is_refused_and_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_does_something_else_is_refused_and_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = weights_of("pico")
     exported = export_onnx(weights, tmp_path / "a.onnx", size=128)
     other = dataclasses.replace(weights, model=shaken("pico", 19, seed=1))

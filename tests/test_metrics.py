@@ -11,7 +11,9 @@ from edge_segface.metrics import ConfusionMatrix
 def test_scores_match_an_independent_count_pooled_over_pictures() -> None:
     generator = np.random.default_rng(0)
     truth = generator.integers(0, 11, (5, 40, 30), dtype=np.uint8)
-    predicted = np.where(generator.random(truth.shape) < 0.7, truth, generator.integers(0, 11, truth.shape)).astype("u1")
+    predicted = np.where(generator.random(truth.shape) < 0.7, truth, generator.integers(0, 11, truth.shape)).astype(
+        "u1"
+    )
     matrix, other = ConfusionMatrix(LAPA11), ConfusionMatrix(LAPA11)
     for index in range(3):
         matrix.update(predicted[index], truth[index])

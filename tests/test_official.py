@@ -166,7 +166,12 @@ def test_our_own_checkpoints_come_back(tmp_path: Path) -> None:
     path = tmp_path / "edge.pt"
     save_weights(Weights(model, "edge", LAPA11, "drawn faces", "MIT", f1={"skin": 90.0}), path)
     loaded = load_weights(path)
-    assert (loaded.preset, loaded.space, loaded.training_data, loaded.f1) == ("edge", LAPA11, "drawn faces", {"skin": 90.0})
+    assert (loaded.preset, loaded.space, loaded.training_data, loaded.f1) == (
+        "edge",
+        LAPA11,
+        "drawn faces",
+        {"skin": 90.0},
+    )
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.model.state_dict().values()))
     content = torch.load(path, weights_only=True)
     torch.save({**content, "preset": "later"}, path)

@@ -60,7 +60,9 @@ def machine() -> dict[str, str | int]:
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.lower().startswith(("model name", "hardware"))]
+            names = [
+                line.partition(":")[2].strip() for line in file if line.lower().startswith(("model name", "hardware"))
+            ]
     except OSError:
         names = []
     return (names[0] if names else "") or platform.processor() or platform.machine()

@@ -18,10 +18,6 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 
-# On CPUs this fusion replaces an add and a layer norm, both of which use every core, by one kernel that takes longer
-# than the two: `paper` at 512 ran 1.1x faster without it (see benchmarks/results/rewrite.json).
-SLOW_FUSIONS = ["SkipLayerNormFusion"]
-
 ort.set_default_logger_severity(3)  # errors; warnings about folded constants are no user's business
 
 
@@ -82,9 +78,7 @@ def open_session(
     """A session, or one of our errors that says what is wrong with the file."""
     check_model_file(path)
     try:
-        return ort.InferenceSession(
-            str(path), options, providers=list(providers), disabled_optimizers=SLOW_FUSIONS
-        )
+        return ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's own exceptions share no base but this
         raise ModelError(
             f"{path} cannot be loaded by ONNX Runtime, perhaps cut short or not an ONNX file",

@@ -62,7 +62,9 @@ class After(nn.Module):
         if self.stride == 1:  # the class is chosen first, so that one number per pixel moves into place, not n
             chosen = self.place(rows.argmax(dim=-1, keepdim=True).float())
         else:
-            chosen = resized_channels_last(self.place(rows), self.stride).argmax(dim=-1).float()
+            resized = resized_channels_last(self.place(rows), self.stride)
+            # TensorRT-RTX 1.7 fails to compile an argmax over the last axis of four behind a resize; of three, it does.
+            chosen = resized.reshape(-1, self.size * self.size, rows.shape[-1]).argmax(dim=-1).float()
         return chosen.reshape(-1, self.size, self.size).to(torch.uint8)
 
     def low_resolution(self, rows: Tensor) -> Tensor:

@@ -34,9 +34,7 @@ class Parity:
         return f"{100 * self.agreement:.3f} % of pixels as torch{logits}"
 
 
-def check_parity(
-    path: Path, weights: Weights, spec: ModelSpec, *, least_agreement: float = LEAST_AGREEMENT
-) -> Parity:
+def check_parity(path: Path, weights: Weights, spec: ModelSpec, *, least_agreement: float = LEAST_AGREEMENT) -> Parity:
     """Compares on the picture upright and mirrored, as one batch of two; raises when they part."""
     image = read_picture(PORTRAIT)
     square = crop(image, RoI.whole((image.shape[0], image.shape[1])), spec.input_size)

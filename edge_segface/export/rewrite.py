@@ -116,9 +116,7 @@ class RewrittenEdgeDecoder(nn.Module):
             linear(scale[:, None] * lateral.weight[:, :, 0, 0], shift if index == 0 else None)
             for index, lateral in enumerate(decoder.lateral)
         )
-        self.transformer = RewrittenTransformer(
-            decoder.transformer, decoder.class_tokens, decoder.position(side, side)
-        )
+        self.transformer = RewrittenTransformer(decoder.transformer, decoder.class_tokens, decoder.position(side, side))
         self.refine_quarter = decoder.refine_quarter
         self.refine_half = decoder.refine_half
         self.mask_mlp = decoder.mask_mlp
@@ -192,9 +190,7 @@ class TokensFromImage(nn.Module):
         self.key = nn.Parameter(per_head(attention.key.weight, attention.heads) / root_of_inner(attention))  # k i d
         self.value = nn.Parameter(per_head(attention.value.weight, attention.heads).transpose(1, 2))  # k d i
         # The softmax sums to one, so the bias of the values passes straight through to the output.
-        self.out = linear(
-            attention.out.weight, attention.out.bias + attention.out.weight @ attention.value.bias
-        )
+        self.out = linear(attention.out.weight, attention.out.bias + attention.out.weight @ attention.value.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         heads, inner, width = self.key.shape
@@ -284,9 +280,7 @@ class ResizeChannelsLast(torch.autograd.Function):
     def symbolic(g: Any, x: Any, factor: int) -> Any:
         nothing = g.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
         scales = g.op("Constant", value_t=torch.tensor([1, factor, factor, 1], dtype=torch.float32))
-        return g.op(
-            "Resize", x, nothing, scales, mode_s="linear", coordinate_transformation_mode_s="half_pixel"
-        )
+        return g.op("Resize", x, nothing, scales, mode_s="linear", coordinate_transformation_mode_s="half_pixel")
 
 
 def resized_channels_last(x: Tensor, factor: int) -> Tensor:

@@ -126,7 +126,9 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
         own_space = label_space(content["label_space"])
         build = PRESETS[content["preset"]]
         model = build(len(own_space))
-        state = {name: value.float() if value.is_floating_point() else value for name, value in content["state_dict"].items()}
+        state = {
+            name: value.float() if value.is_floating_point() else value for name, value in content["state_dict"].items()
+        }
         model.load_state_dict(state)
     except (KeyError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
@@ -135,9 +137,7 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
             remedy="use the version that saved it, or update",
         ) from error
     if space is not None and space != own_space:
-        raise CheckpointError(
-            f"{path} is not for {space.name}", found=own_space.name, remedy="leave --labels out"
-        )
+        raise CheckpointError(f"{path} is not for {space.name}", found=own_space.name, remedy="leave --labels out")
     _check_finite(model, path)
     return Weights(
         model.eval(),
@@ -155,5 +155,7 @@ def _check_finite(model: SegFace, path: Path) -> None:
     for name, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise CheckpointError(
-                f"{path} holds numbers that are not finite", found=name, remedy="use a checkpoint from before it diverged"
+                f"{path} holds numbers that are not finite",
+                found=name,
+                remedy="use a checkpoint from before it diverged",
             )

@@ -22,9 +22,7 @@ def warp_picture(square_bgr: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Ar
 def unwarp_labels(warped_labels: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Array:
     """Labels of the warped picture back on the plain one: nearest pixel, background where the warp never looked."""
     map_xy = _sampling_map(unwarp_places(landmarks_xy, warped_labels.shape[0]))
-    labels = cv2.remap(
-        warped_labels, map_xy, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0
-    )
+    labels = cv2.remap(warped_labels, map_xy, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray(labels, dtype=np.uint8)
 
 
