@@ -15,6 +15,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python benchmarks/tables.py --check
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .
@@ -27,6 +28,7 @@ weights: .venv/dev
 # Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and its table.
 bench: .venv/dev
 	$(BIN)/python benchmarks/rewrite.py
+	$(BIN)/python benchmarks/tables.py
 
 .venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv

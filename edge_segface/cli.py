@@ -6,19 +6,18 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0, 1 for our ow
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from edge_segface import __version__
 from edge_segface.errors import EdgeSegfaceError, MissingExtra
-from edge_segface.labels import LABEL_SPACES, label_space
+from edge_segface.labels import label_space
 from edge_segface.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from edge_segface.spec import ModelSpec
+    from edge_segface.labels import LabelSpace
 
 app = typer.Typer(
     name="edge-segface",
@@ -28,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Outputs = Enum("Outputs", {name: name for name in ("labels", "logits", "both")}, type=str)
-Labels = Enum("Labels", {name: name for name in LABEL_SPACES}, type=str)
+Outputs = Literal["labels", "logits", "both"]
+Labels = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
 
 Model = Annotated[str, typer.Option(help="A bundled name such as edge-256, or a model file.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all of them by default.")]
@@ -66,9 +65,8 @@ def parse(
 
     pictures = find_pictures(inputs)
     with FaceParser(model, threads=threads) as parser, picture_progress(len(pictures)) as on_done:
-        space = None if labels is None else label_space(labels.value)
-        if space is not None:
-            notify_lost_parts(parser.spec, labels.value)  # type: ignore[union-attr]
+        space = label_space(labels) if labels else parser.space
+        notify_lost_parts(parser.space, space)
         summary = parse_pictures(parser, pictures, out, space=space, draw=overlay, on_done=on_done)
     typer.echo(f"{len(summary.written)} of {len(pictures)} parsed into {out}")
     if summary.failures:
@@ -93,7 +91,7 @@ def export(
     weights: Annotated[str, typer.Argument(help="A checkpoint, ours or official, or a fetched name.")],
     out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
     size: Annotated[int, typer.Option(help="Side of the square input: a multiple of 32 from 128 to 1024.")] = 512,
-    outputs: Annotated[Outputs, typer.Option(help="Class ids, low-resolution logits, or both.")] = Outputs("labels"),
+    outputs: Annotated[Outputs, typer.Option(help="Class ids, low-resolution logits, or both.")] = "labels",
     labels: Annotated[
         Labels | None, typer.Option(help="For official weights with 11 classes: lapa11 (the default) or helen11.")
     ] = None,
@@ -109,10 +107,10 @@ def export(
     path = path_of(weights) if weights in SOURCES else Path(weights)
     if weights in SOURCES and not path.exists():
         raise EdgeSegfaceError(f"{weights} is not here yet", remedy=f"run: edge-segface fetch {weights}")
-    loaded = load_weights(path, None if labels is None else label_space(labels.value))
+    loaded = load_weights(path, None if labels is None else label_space(labels))
     if labels is None and loaded.space.name == "lapa11" and loaded.preset == "paper":
         notify("eleven classes: taken for LaPa, which needs five landmarks; say --labels helen11 if it is Helen")
-    exported = export_onnx(loaded, out, size=size, outputs=outputs.value, half_weights=half_weights)
+    exported = export_onnx(loaded, out, size=size, outputs=outputs, half_weights=half_weights)
     typer.echo(f"{exported.path}  {exported.path.stat().st_size / 1e6:.1f} MB  parity: {exported.parity}")
 
 
@@ -153,12 +151,12 @@ def check_torch() -> None:
         raise MissingExtra(str(error.name), "train", "making models") from error
 
 
-def notify_lost_parts(spec: ModelSpec, target: str) -> None:
+def notify_lost_parts(source: LabelSpace, target: LabelSpace) -> None:
     from edge_segface.labels import missing_parts
     from edge_segface.tables import notify
 
-    if lost := missing_parts(spec.space, label_space(target)):
-        notify(f"{target} has no {', '.join(lost)}: they become background")
+    if lost := missing_parts(source, target):
+        notify(f"{target.name} has no {', '.join(lost)}: they become background")
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def run_demo(model: str, out: Path, frames: int = 100, threads: int | None = Non
         report = {
             "model": parser.spec.name,
             "engine": parser.engine.description,
-            "source": f"built-in picture, {class_map.labels.shape[1]}x{class_map.labels.shape[0]} JPEG, RoI given, {frames} times",
+            "source": f"built-in picture, {len(encoded) // 1024} KiB of JPEG, RoI given, {frames} times",
             "engine_fps": round(watch.stage_fps("infer"), 2),
             "glass_to_result_fps": round(watch.fps(), 2),
             "paper_fps": PAPER_FPS,

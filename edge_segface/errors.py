@@ -1,4 +1,4 @@
-"""What can go wrong that is not a bug. Every error says what happened, what was found, and what to do next, in one line."""
+"""What can go wrong that is not a bug. Each says, in one line, what happened, what was found, what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Official weights from the Hugging Face hub: resumed when cut off, and checked against what the hub and we recorded."""
+"""Official weights from the Hugging Face hub: resumed when cut off, checked against what the hub and we recorded."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _download(source: Source, target: Path, record_path: Path, sha256: str | Non
 def _append_rest(url: str, part: Path, size: int | None, shown_as: str) -> None:
     """Downloads what `part` does not have yet. The hub's own download keeps parts within one run only."""
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils._headers import build_hf_headers
 
     if size is not None and part.exists() and part.stat().st_size > size:
         part.unlink()

@@ -108,7 +108,7 @@ class ClassMap:
             raise ImageError("a class map is uint8 of shape (h, w)", found=f"{self.labels.dtype} {self.labels.shape}")
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
-        return self.labels == self.space.id_of(part)
+        return np.equal(self.labels, self.space.id_of(part))
 
     def shares(self) -> dict[str, float]:
         """Part -> share of the pixels, for the parts that are there, largest first."""
@@ -147,7 +147,7 @@ def check_image(image_bgr: UInt8Array, name: str) -> None:
 
 
 def crop(image_bgr: UInt8Array, roi: RoI, size: int) -> UInt8Array:
-    """The RoI as a `size` x `size` picture, antialiased when it shrinks; what lies outside the picture is the mean colour."""
+    """The RoI as a `size` x `size` picture, antialiased when it shrinks, the mean colour outside the picture."""
     left, top, right, bottom = roi.bounds_xyxy((image_bgr.shape[0], image_bgr.shape[1]))
     if right <= left or bottom <= top:
         return np.full((size, size, 3), OUTSIDE_BGR, dtype=np.uint8)
@@ -157,15 +157,16 @@ def crop(image_bgr: UInt8Array, roi: RoI, size: int) -> UInt8Array:
     if shrink > 1:
         height, width = part.shape[:2]
         small_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-        part = cv2.resize(part, small_wh, interpolation=cv2.INTER_AREA)
+        part = np.asarray(cv2.resize(part, small_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         scale_x, scale_y = width / small_wh[0], height / small_wh[1]
         to_part = to_part @ np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
     matrix = roi.square_from_frame(size) @ to_part
     if part.shape[:2] == (size, size) and np.allclose(matrix, np.eye(2, 3), atol=1e-6):
         return np.ascontiguousarray(part)
-    return cv2.warpAffine(
+    warped = cv2.warpAffine(
         part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=OUTSIDE_BGR
-    )  # type: ignore[return-value]
+    )
+    return np.asarray(warped, dtype=np.uint8)
 
 
 def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
@@ -190,7 +191,9 @@ def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
         inside = np.ix_(y_inside, x_inside)
         target[inside] = square[np.ix_(rows[y_inside], columns[x_inside])]
         return
-    warp = {"flags": cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_CONSTANT}
-    moved = cv2.warpAffine(square, matrix, (right - left, bottom - top), borderValue=0, **warp)
-    covered = cv2.warpAffine(np.full_like(square, 1), matrix, (right - left, bottom - top), borderValue=0, **warp)
-    np.copyto(target, moved, where=covered.astype(bool))
+    size_wh = (right - left, bottom - top)
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(square, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    ones = np.ones_like(square)
+    covered = cv2.warpAffine(ones, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    np.copyto(target, moved, where=np.asarray(covered, dtype=bool))

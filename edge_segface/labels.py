@@ -104,7 +104,7 @@ class LabelSpace:
 
 
 def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False) -> npt.NDArray[np.uint8]:
-    """A table for `table[labels]`. With `drop_missing`, parts that the target lacks become background instead of an error."""
+    """A table for `table[labels]`. With `drop_missing`, parts that the target lacks become background."""
     missing = missing_parts(source, target)
     if missing and not drop_missing:
         raise LabelError(

@@ -71,16 +71,17 @@ class ConfusionMatrix:
 
     @property
     def _truth(self) -> npt.NDArray[np.int64]:
-        return self.counts.sum(axis=1)
+        return np.asarray(self.counts.sum(axis=1))
 
     @property
     def _predicted(self) -> npt.NDArray[np.int64]:
-        return self.counts.sum(axis=0)
+        return np.asarray(self.counts.sum(axis=0))
 
 
 def _percent(part: npt.ArrayLike, whole: npt.ArrayLike) -> Scores:
     part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
-    return np.divide(100 * part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    scores: Scores = np.divide(100 * part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return scores
 
 
 def _mean(scores: Scores) -> float:

@@ -26,9 +26,9 @@ def parse_pictures(
     pictures: Sequence[Path],
     out: Path,
     *,
-    space: LabelSpace | None = None,
+    space: LabelSpace,
     draw: bool = True,
-    on_done: Callable[[Path, EdgeSegfaceError | None], None] = lambda path, error: None,
+    on_done: Callable[[EdgeSegfaceError | None], None],
 ) -> ParseSummary:
     """For each picture NAME: `out`/NAME.png, whose pixels are ids of `space`, and with `draw` NAME.overlay.jpg.
 
@@ -48,9 +48,7 @@ def parse_pictures(
         failure: EdgeSegfaceError | None = None
         try:
             image = read_picture(picture)
-            class_map = parser(image)
-            if space is not None:
-                class_map = class_map.to_space(space, drop_missing=True)
+            class_map = parser(image).to_space(space, drop_missing=True)
             ids = out / f"{stem}.png"
             if draw:
                 write_picture(side_by_side(image, class_map), out / f"{stem}.overlay.jpg")
@@ -58,7 +56,7 @@ def parse_pictures(
             summary.written.append(ids)
         except EdgeSegfaceError as error:
             failure = summary.failures[picture] = error
-        on_done(picture, failure)
+        on_done(failure)
     return summary
 
 

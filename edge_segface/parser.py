@@ -110,4 +110,5 @@ class FaceParser:
         if points.shape != (5, 2):
             raise InputError("landmarks are five points of shape (5, 2)", found=f"shape {points.shape}")
         matrix = roi.square_from_frame(self.spec.input_size)
-        return points @ matrix[:, :2].T + matrix[:, 2]
+        moved: npt.NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
+        return moved

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge_segface.errors import ImageError, OutputError
 from edge_segface.files import written_whole
@@ -60,10 +61,12 @@ def find_pictures(inputs: Sequence[str]) -> list[Path]:
         if path.is_dir():
             matches = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
             remedy = f"it should hold {', '.join(sorted(SUFFIXES))} files"
-        elif path.exists() or not glob.has_magic(text):
+        elif path.exists() or not any(sign in text for sign in "*?["):
             matches = [path]
         else:
-            matches = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())
+            matches = sorted(
+                match for match in Path(path.anchor).glob(text.removeprefix(path.anchor)) if match.is_file()
+            )
             remedy = "check the pattern"
         if not matches:
             raise ImageError(f"no picture in {text}", remedy=remedy)
@@ -86,7 +89,7 @@ def is_cut_short(content: bytes) -> bool:
     return True
 
 
-def _over_mean_colour(picture: UInt8Array, alpha: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> UInt8Array:
+def _over_mean_colour(picture: UInt8Array, alpha: npt.NDArray[Any]) -> UInt8Array:
     opacity = alpha.astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
     mixed = picture * opacity + np.array(OUTSIDE_BGR, dtype=np.float32) * (1 - opacity)
-    return np.rint(mixed).astype(np.uint8)
+    return np.asarray(np.rint(mixed), dtype=np.uint8)

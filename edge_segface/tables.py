@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -26,12 +25,12 @@ def notify(text: str) -> None:
 
 
 @contextmanager
-def picture_progress(total: int) -> Iterator[Callable[[Path, EdgeSegfaceError | None], None]]:
+def picture_progress(total: int) -> Iterator[Callable[[EdgeSegfaceError | None], None]]:
     columns = (TextColumn("parsing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True) as progress:
         task = progress.add_task("parsing", total=total)
 
-        def on_done(path: Path, error: EdgeSegfaceError | None) -> None:
+        def on_done(error: EdgeSegfaceError | None) -> None:
             if error is not None:
                 progress.console.print(f"error: {error}", markup=False, style="red")
             progress.advance(task)

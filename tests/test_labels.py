@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
+from edge_segface.cli import Labels
 from edge_segface.errors import LabelError
 from edge_segface.labels import (
     CELEBAMASK19,
@@ -65,6 +68,10 @@ def test_long_tail_and_palette() -> None:
     assert [CELEBAMASK19.parts[i] for i in CELEBAMASK19.long_tail] == ["glasses", "hat", "earring", "necklace"]
     for space in LABEL_SPACES.values():
         assert len(np.unique(space.palette_rgb, axis=0)) == len(space)
+
+
+def test_the_command_line_offers_every_space() -> None:
+    assert get_args(Labels) == tuple(LABEL_SPACES)
 
 
 def test_unknown_space_and_broken_space() -> None:

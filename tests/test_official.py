@@ -172,7 +172,9 @@ def test_our_own_checkpoints_come_back(tmp_path: Path) -> None:
         "drawn faces",
         {"skin": 90.0},
     )
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.model.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.model.state_dict().values(), strict=True)
+    )
     content = torch.load(path, weights_only=True)
     torch.save({**content, "preset": "later"}, path)
     with pytest.raises(CheckpointError, match="cannot load .*later"):

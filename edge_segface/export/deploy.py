@@ -8,6 +8,7 @@ names of the nodes: whoever changes precision can tell the network from its wrap
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,7 @@ class After(nn.Module):
 def with_bgr_stem(model: SegFace) -> SegFace:
     """A copy whose first convolution reads BGR in 0..255 less the mean, instead of RGB divided by its deviation."""
     model = copy.deepcopy(model)
-    weight = model.backbone.conv_stem.weight  # out 3 k k
+    backbone: Any = model.backbone
+    weight = backbone.conv_stem.weight  # out 3 k k
     weight.copy_((weight / (255 * weight.new_tensor(STD_RGB))[:, None, None]).flip(1))
     return model

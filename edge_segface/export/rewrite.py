@@ -71,14 +71,16 @@ class RewrittenPaperDecoder(nn.Module):
         self.width = decoder.fuse.out_channels
         self.mask_width = decoder.mask_mlp[-1].out_features
         stages = len(decoder.project)
+        projections: Any = decoder.project
         fuse = decoder.fuse.weight[:, :, 0, 0].chunk(stages, dim=1)[::-1]  # per stage d d; fuse reads deepest first
         self.stages = nn.ModuleList(
             linear(block @ project.weight, block @ project.bias)
-            for block, project in zip(fuse, decoder.project, strict=True)
+            for block, project in zip(fuse, projections, strict=True)
         )
         code = torch.cat(tuple(decoder.class_tokens))
         self.transformer = RewrittenTransformer(decoder.transformer, code, decoder.position(side, side))
-        first, norm, _, second, _ = decoder.upscale
+        layers: Any = decoder.upscale
+        first, norm, _, second, _ = layers
         self.upscale = nn.Sequential(
             two_by_two(first),  # b p (2 2 c)
             Reshape(-1, 4 * side * side, first.out_channels),
@@ -109,12 +111,13 @@ class RewrittenEdgeDecoder(nn.Module):
         self.side = side = size // 8
         self.width = decoder.lateral_norm.num_features
         self.mask_width = decoder.mask_mlp[-1].out_features
-        norm = decoder.lateral_norm
+        norm: Any = decoder.lateral_norm
+        laterals: Any = decoder.lateral
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         shift = norm.bias - norm.running_mean * scale
         self.stages = nn.ModuleList(
             linear(scale[:, None] * lateral.weight[:, :, 0, 0], shift if index == 0 else None)
-            for index, lateral in enumerate(decoder.lateral)
+            for index, lateral in enumerate(laterals)
         )
         self.transformer = RewrittenTransformer(decoder.transformer, decoder.class_tokens, decoder.position(side, side))
         self.refine_quarter = decoder.refine_quarter
@@ -143,7 +146,8 @@ class RewrittenTransformer(nn.Module):
 
     def __init__(self, transformer: TwoWayTransformer, token_code: Tensor, image_code: Tensor) -> None:
         super().__init__()
-        first, *rest = transformer.blocks
+        blocks: Any = transformer.blocks
+        first, *rest = blocks
         code = token_code[None]  # 1 n d
         self.register_buffer("token_code", code.clone())
         self.register_buffer("image_code", image_code)
@@ -155,9 +159,10 @@ class RewrittenTransformer(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.first_tokens
+        block: Any
         for index, block in enumerate(self.blocks):
             if index > 0:
-                tokens = block.block.attend_to_self(tokens, self.token_code)
+                tokens = block.attend_to_self(tokens, self.token_code)
             tokens, image = block(tokens, image, self.token_code, self.image_code)
         tokens = self.norm_final(
             tokens + self.final_attention(tokens + self.token_code, image + self.image_code, image)
@@ -171,6 +176,9 @@ class RewrittenBlock(nn.Module):
         self.block = block
         self.tokens_from_image = TokensFromImage(block.tokens_to_image, tokens)
         self.image_from_tokens = ImageFromTokens(block.image_to_tokens, tokens, positions)
+
+    def attend_to_self(self, tokens: Tensor, token_code: Tensor) -> Tensor:
+        return self.block.attend_to_self(tokens, token_code)
 
     def forward(self, tokens: Tensor, image: Tensor, token_code: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
         coded_image = image + image_code
@@ -202,7 +210,7 @@ class TokensFromImage(nn.Module):
 
 
 class ImageFromTokens(nn.Module):
-    """Attention from positions to tokens, with the projections of queries and of the output moved over to the tokens."""
+    """Attention from positions to tokens, with the projections of queries and output moved over to the tokens."""
 
     def __init__(self, attention: Attention, tokens: int, positions: int) -> None:
         super().__init__()
@@ -231,7 +239,7 @@ class ImageFromTokens(nn.Module):
 
 def per_head(weight: Tensor, heads: int) -> Tensor:
     """(k*i ...) -> (k i ...)"""
-    return weight.unflatten(0, (heads, -1))
+    return weight.reshape(heads, -1, *weight.shape[1:])
 
 
 def root_of_inner(attention: Attention) -> float:
@@ -256,7 +264,8 @@ def layer_norm(weight: Tensor, bias: Tensor, eps: float) -> nn.LayerNorm:
 def two_by_two(convolution: nn.ConvTranspose2d) -> nn.Linear:
     """A transposed convolution of kernel 2 and stride 2 as one product: c -> (2 2 out)."""
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # c out 2 2 -> (2 2 out) c
-    return linear(weight, convolution.bias.repeat(4))
+    bias: Any = convolution.bias
+    return linear(weight, bias.repeat(4))
 
 
 class Reshape(nn.Module):
@@ -272,7 +281,7 @@ class ResizeChannelsLast(torch.autograd.Function):
     """Bilinear resize of (b h w c), written to ONNX as one Resize over the middle axes instead of two transposes."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: int) -> Tensor:
+    def forward(_ctx: Any, x: Tensor, factor: int) -> Tensor:
         resized = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=factor, mode="bilinear", align_corners=False)
         return resized.permute(0, 2, 3, 1)
 

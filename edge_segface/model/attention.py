@@ -29,7 +29,7 @@ class Attention(nn.Module):
         return self.out(attended.transpose(1, 2).flatten(2))  # b t d
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class TwoWayBlock(nn.Module):
@@ -95,9 +95,8 @@ class FourierPosition(nn.Module):
 
     def forward(self, height: int, width: int) -> Tensor:
         """-> (p d), rows first"""
-        like = {"device": self.gaussian.device, "dtype": self.gaussian.dtype}
-        y = (torch.arange(height, **like) + 0.5) / height
-        x = (torch.arange(width, **like) + 0.5) / width
+        y = (torch.arange(height).to(self.gaussian) + 0.5) / height
+        x = (torch.arange(width).to(self.gaussian) + 0.5) / width
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         centre_xy = torch.stack((grid_x, grid_y), dim=-1).flatten(0, 1) * 2 - 1  # p 2
         angle = 2 * torch.pi * (centre_xy @ self.gaussian)  # p d/2

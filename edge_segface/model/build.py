@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import timm
-from torch import nn
 
 from edge_segface.model.edge import EdgeDecoder
 from edge_segface.model.paper import PaperDecoder
@@ -65,6 +65,6 @@ def build_pico(classes: int) -> SegFace:
 PRESETS: dict[str, Callable[[int], SegFace]] = {"paper": build_paper, "edge": build_edge, "pico": build_pico}
 
 
-def mobilenet(name: str, out_indices: tuple[int, ...]) -> nn.Module:
+def mobilenet(name: str, out_indices: tuple[int, ...]) -> Any:
     """A timm MobileNetV3 that yields its stages, with the batch-norm numbers of torchvision's, which SegFace used."""
     return timm.create_model(name, features_only=True, out_indices=out_indices, bn_eps=1e-3, bn_momentum=0.01)

@@ -43,7 +43,7 @@ class Weights:
 
 
 def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
-    """Either kind of checkpoint. `space` tells what a file cannot: whether eleven official tokens are LaPa's or Helen's."""
+    """Either kind of checkpoint. `space` says what a file cannot: whether eleven tokens are LaPa's or Helen's."""
     content = _content(path)
     if content.get("format") == FORMAT:
         return _own(content, space, path)

@@ -18,7 +18,7 @@ from edge_segface.model.attention import FourierPosition, TwoWayTransformer
 
 
 class Refine(nn.Module):
-    """Joins upsampled deep features with shallow ones: 1x1 of both, sum, then a depthwise and a pointwise convolution."""
+    """Joins upsampled deep features with shallow ones: 1x1 of both, sum, a depthwise and a pointwise convolution."""
 
     def __init__(self, deep: int, shallow: int, out: int, kernel: int) -> None:
         super().__init__()

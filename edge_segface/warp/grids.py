@@ -57,7 +57,7 @@ def stretch(place: FloatArray) -> FloatArray:
 
 def warp_places(landmarks_xy: npt.ArrayLike, size: int) -> FloatArray:
     """(s, s, 2): for each pixel of the warped picture, the x and y in the plain one, both as indices 0..size."""
-    matrix = np.linalg.inv(similarity(landmarks_xy, size))
+    matrix = np.asarray(np.linalg.inv(similarity(landmarks_xy, size)), dtype=np.float64)
     return _moved((stretch(_indices(size) * 2 / size - 1) + 1) * size / 2, matrix)
 
 
@@ -73,4 +73,5 @@ def _indices(size: int) -> FloatArray:
 
 
 def _moved(points_xy: FloatArray, matrix: FloatArray) -> FloatArray:
-    return points_xy @ matrix[:2, :2].T + matrix[:2, 2]
+    moved: FloatArray = points_xy @ matrix[:2, :2].T + matrix[:2, 2]
+    return moved

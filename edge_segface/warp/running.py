@@ -12,20 +12,21 @@ from edge_segface.warp.grids import unwarp_places, warp_places
 
 def warp_picture(square_bgr: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Array:
     """A square picture as the network wants to see it, given five landmarks in its pixels."""
-    map_xy = _sampling_map(warp_places(landmarks_xy, square_bgr.shape[0]))
+    map_x, map_y = _sampling_maps(warp_places(landmarks_xy, square_bgr.shape[0]))
     warped = cv2.remap(
-        square_bgr, map_xy, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=OUTSIDE_BGR
+        square_bgr, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=OUTSIDE_BGR
     )
     return np.asarray(warped, dtype=np.uint8)
 
 
 def unwarp_labels(warped_labels: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Array:
     """Labels of the warped picture back on the plain one: nearest pixel, background where the warp never looked."""
-    map_xy = _sampling_map(unwarp_places(landmarks_xy, warped_labels.shape[0]))
-    labels = cv2.remap(warped_labels, map_xy, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    map_x, map_y = _sampling_maps(unwarp_places(landmarks_xy, warped_labels.shape[0]))
+    labels = cv2.remap(warped_labels, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray(labels, dtype=np.uint8)
 
 
-def _sampling_map(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def _sampling_maps(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     # Places are indices of a grid that starts at the outer edge of the first pixel; OpenCV counts from its centre.
-    return (places - 0.5).astype(np.float32)
+    map_x, map_y = (np.ascontiguousarray(places[..., axis] - 0.5, dtype=np.float32) for axis in (0, 1))
+    return map_x, map_y

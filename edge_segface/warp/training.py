@@ -56,7 +56,7 @@ def similarity(landmarks_xy: Tensor, size: int) -> Tensor:
     shift_x = to_mean[0] - a * from_mean[:, 0] - b * from_mean[:, 1]
     shift_y = to_mean[1] + b * from_mean[:, 0] - a * from_mean[:, 1]
     zero, one = torch.zeros_like(a), torch.ones_like(a)
-    return torch.stack((a, b, shift_x, -b, a, shift_y, zero, zero, one), dim=1).unflatten(1, (3, 3))
+    return torch.stack((a, b, shift_x, -b, a, shift_y, zero, zero, one), dim=1).reshape(-1, 3, 3)
 
 
 def squeeze(place: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def _beyond_the_linear_part(place: Tensor, bend: Callable[[Tensor], Tensor]) -> 
 def _moved(points_xy: Tensor, matrix: Tensor) -> Tensor:
     """(s s 2) through (b 3 3) -> (b s s 2)"""
     rows = F.pad(points_xy, (0, 1), value=1.0).flatten(0, 1)  # (s s) 3
-    return (rows @ matrix.mT)[..., :2].unflatten(1, points_xy.shape[:2])
+    return (rows @ matrix.mT)[..., :2].reshape(-1, *points_xy.shape)
 
 
 def _indices(size: int, like: Tensor) -> Tensor:
