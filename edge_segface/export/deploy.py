@@ -65,12 +65,12 @@ class After(nn.Module):
         else:
             resized = resized_channels_last(self.place(rows), self.stride)
             # TensorRT-RTX 1.7 fails to compile an argmax over the last axis of four behind a resize; of three, it does.
-            chosen = resized.reshape(-1, self.size * self.size, rows.shape[-1]).argmax(dim=-1).float()
+            chosen = resized.reshape(-1, self.size * self.size, int(rows.shape[-1])).argmax(dim=-1).float()
         return chosen.reshape(-1, self.size, self.size).to(torch.uint8)
 
     def low_resolution(self, rows: Tensor) -> Tensor:
         side, cell = self.size // 4, 4 // self.stride
-        cells = self.place(rows).reshape(-1, side, cell, side, cell, rows.shape[-1])
+        cells = self.place(rows).reshape(-1, side, cell, side, cell, int(rows.shape[-1]))
         return cells.mean(dim=(2, 4)).permute(0, 3, 1, 2)
 
 

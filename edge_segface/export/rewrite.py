@@ -99,8 +99,9 @@ class RewrittenPaperDecoder(nn.Module):
 
     def place(self, rows: Tensor) -> Tensor:
         """Each position's sixteen pixels come as rows, columns of the first doubling, then of the second."""
-        cells = rows.reshape(-1, self.side, self.side, 2, 2, 2, 2, rows.shape[-1])
-        return cells.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, 4 * self.side, 4 * self.side, rows.shape[-1])
+        each = int(rows.shape[-1])  # an int even while tracing: a number in the graph, not a question
+        cells = rows.reshape(-1, self.side, self.side, 2, 2, 2, 2, each)
+        return cells.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, 4 * self.side, 4 * self.side, each)
 
 
 class RewrittenEdgeDecoder(nn.Module):
@@ -111,17 +112,15 @@ class RewrittenEdgeDecoder(nn.Module):
         self.side = side = size // 8
         self.width = decoder.lateral_norm.num_features
         self.mask_width = decoder.mask_mlp[-1].out_features
-        norm: Any = decoder.lateral_norm
         laterals: Any = decoder.lateral
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        shift = norm.bias - norm.running_mean * scale
+        scale, shift = scale_and_shift(decoder.lateral_norm)
         self.stages = nn.ModuleList(
             linear(scale[:, None] * lateral.weight[:, :, 0, 0], shift if index == 0 else None)
             for index, lateral in enumerate(laterals)
         )
         self.transformer = RewrittenTransformer(decoder.transformer, decoder.class_tokens, decoder.position(side, side))
-        self.refine_quarter = decoder.refine_quarter
-        self.refine_half = decoder.refine_half
+        self.refine_quarter = without_first_norm(decoder.refine_quarter)
+        self.refine_half = without_first_norm(decoder.refine_half)
         self.mask_mlp = decoder.mask_mlp
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -134,7 +133,7 @@ class RewrittenEdgeDecoder(nn.Module):
         return rows @ self.mask_mlp(tokens).transpose(1, 2)  # b (4h 4w) n
 
     def place(self, rows: Tensor) -> Tensor:
-        return rows.reshape(-1, 4 * self.side, 4 * self.side, rows.shape[-1])
+        return rows.reshape(-1, 4 * self.side, 4 * self.side, int(rows.shape[-1]))
 
 
 class RewrittenTransformer(nn.Module):
@@ -174,11 +173,13 @@ class RewrittenBlock(nn.Module):
     def __init__(self, block: TwoWayBlock, tokens: int, positions: int) -> None:
         super().__init__()
         self.block = block
+        self.self_attention = TokensAmongThemselves(block.self_attention, tokens)
         self.tokens_from_image = TokensFromImage(block.tokens_to_image, tokens)
         self.image_from_tokens = ImageFromTokens(block.image_to_tokens, tokens, positions)
 
     def attend_to_self(self, tokens: Tensor, token_code: Tensor) -> Tensor:
-        return self.block.attend_to_self(tokens, token_code)
+        coded = tokens + token_code
+        return self.block.norm_self(tokens + self.self_attention(coded, tokens))
 
     def forward(self, tokens: Tensor, image: Tensor, token_code: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
         coded_image = image + image_code
@@ -186,6 +187,25 @@ class RewrittenBlock(nn.Module):
         tokens = self.block.norm_mlp(tokens + self.block.mlp(tokens))
         image = self.block.norm_image(image + self.image_from_tokens(coded_image, tokens + token_code, tokens))
         return tokens, image
+
+
+class TokensAmongThemselves(nn.Module):
+    """Plain attention with its sizes written down, so that the graph need not ask for them."""
+
+    def __init__(self, attention: Attention, tokens: int) -> None:
+        super().__init__()
+        self.attention = attention
+        self.split = (-1, tokens, attention.heads, attention.key.out_features // attention.heads)
+        self.scale = 1 / root_of_inner(attention)
+
+    def forward(self, coded: Tensor, tokens: Tensor) -> Tensor:
+        q = self.attention.query(coded).reshape(self.split).transpose(1, 2)  # b k n i
+        k = self.attention.key(coded).reshape(self.split).transpose(1, 2)
+        v = self.attention.value(tokens).reshape(self.split).transpose(1, 2)
+        weight = (q @ k.transpose(2, 3) * self.scale).softmax(dim=-1)  # b k n n
+        return self.attention.out(
+            (weight @ v).transpose(1, 2).reshape(-1, self.split[1], self.split[2] * self.split[3])
+        )
 
 
 class TokensFromImage(nn.Module):
@@ -259,6 +279,22 @@ def layer_norm(weight: Tensor, bias: Tensor, eps: float) -> nn.LayerNorm:
     layer.weight.copy_(weight)
     layer.bias.copy_(bias)
     return layer
+
+
+def scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
+    """What a batch norm does in evaluation: x * scale + shift."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def without_first_norm(refine: Any) -> Any:
+    """The norm over a sum of two 1x1 convolutions, moved into both of them, in place."""
+    scale, shift = scale_and_shift(refine.join[0])
+    for convolution, extra in ((refine.from_deep, shift), (refine.from_shallow, 0)):
+        convolution.weight.mul_(scale[:, None, None, None])
+        convolution.bias.mul_(scale).add_(extra)
+    refine.join = refine.join[1:]
+    return refine
 
 
 def two_by_two(convolution: nn.ConvTranspose2d) -> nn.Linear:

@@ -18,7 +18,7 @@ from edge_segface.model.attention import FourierPosition, TwoWayTransformer
 
 
 class Refine(nn.Module):
-    """Joins upsampled deep features with shallow ones: 1x1 of both, sum, a depthwise and a pointwise convolution."""
+    """Joins deep features with shallow ones of twice the size: 1x1 of both, sum, then a separable convolution."""
 
     def __init__(self, deep: int, shallow: int, out: int, kernel: int) -> None:
         super().__init__()
@@ -36,7 +36,8 @@ class Refine(nn.Module):
 
     def forward(self, deep: Tensor, shallow: Tensor) -> Tensor:
         # The 1x1 stands before the upsampling: they commute, and here it costs a quarter.
-        return self.join(upsampled(self.from_deep(deep), shallow) + self.from_shallow(shallow))
+        doubled = F.interpolate(self.from_deep(deep), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.join(doubled + self.from_shallow(shallow))
 
 
 class EdgeDecoder(nn.Module):
