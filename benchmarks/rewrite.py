@@ -27,7 +27,6 @@ from edge_segface.files import written_whole
 
 THREADS = 2
 RESULT = Path(__file__).parent / "results" / "rewrite.json"
-TABLE = Path(__file__).parent / "results" / "rewrite.md"
 BASELINE = "plain paper 512"
 
 
@@ -73,8 +72,6 @@ def main() -> None:
     }
     with written_whole(RESULT) as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n")
-    with written_whole(TABLE) as temporary:
-        temporary.write_text(table(report))
     print(table(report))
 
 

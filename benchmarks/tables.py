@@ -1,13 +1,16 @@
-"""Puts the tables that benchmarks wrote into the README, between the comments that name their files.
+"""Puts tables of what benchmarks measured into the README, between the comments that name their files.
 
 python benchmarks/tables.py [--check]
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
+
+import rewrite
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -15,9 +18,10 @@ README = ROOT / "README.md"
 
 def filled(text: str) -> str:
     def with_table(match: re.Match[str]) -> str:
-        return f"<!-- {match[1]} -->\n{(ROOT / match[1]).read_text(encoding='utf-8')}<!-- end -->"
+        report = json.loads((ROOT / match[1]).read_text(encoding="utf-8"))
+        return f"<!-- {match[1]} -->\n{rewrite.table(report)}<!-- end -->"
 
-    return re.sub(r"<!-- (\S+\.md) -->\n.*?<!-- end -->", with_table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- (\S+\.json) -->\n.*?<!-- end -->", with_table, text, flags=re.DOTALL)
 
 
 def main() -> int:

@@ -31,6 +31,9 @@ Outputs = Literal["labels", "logits", "both"]
 Labels = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
 
 Model = Annotated[str, typer.Option(help="A bundled name such as edge-256, or a model file.")]
+Provider = Annotated[
+    Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Of ONNX Runtime; others than cpu need another build of it.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all of them by default.")]
 
 
@@ -40,12 +43,13 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json.")] = Path("demo"),
     frames: Annotated[int, typer.Option(min=2, help="How often the picture is parsed.")] = 100,
     threads: Threads = None,
+    provider: Provider = "cpu",
 ) -> None:
     """Parse the built-in picture over and over: what it sees, and how fast."""
+    from edge_segface.console import print_demo
     from edge_segface.demo import run_demo
-    from edge_segface.tables import print_demo
 
-    print_demo(run_demo(model, out, frames, threads))
+    print_demo(run_demo(model, out, frames, threads=threads, provider=provider))
 
 
 @app.command()
@@ -56,15 +60,19 @@ def parse(
     labels: Annotated[Labels | None, typer.Option(help="Label space of the ids; the model's own by default.")] = None,
     overlay: Annotated[bool, typer.Option(help="Draw overlays too.")] = True,
     threads: Threads = None,
+    provider: Provider = "cpu",
 ) -> None:
     """Parse pictures: one id per pixel, and an overlay to look at."""
+    import cv2
+
+    from edge_segface.console import notify, picture_progress
     from edge_segface.parse import parse_pictures
     from edge_segface.parser import FaceParser
     from edge_segface.pictures import find_pictures
-    from edge_segface.tables import notify, picture_progress
 
+    cv2.utils.logging.setLogLevel(0)  # what it would print of a broken picture, our error says
     pictures = find_pictures(inputs)
-    with FaceParser(model, threads=threads) as parser, picture_progress(len(pictures)) as on_done:
+    with FaceParser(model, threads=threads, provider=provider) as parser, picture_progress(len(pictures)) as on_done:
         space = label_space(labels) if labels else parser.space
         notify_lost_parts(parser.space, space)
         summary = parse_pictures(parser, pictures, out, space=space, draw=overlay, on_done=on_done)
@@ -99,10 +107,10 @@ def export(
 ) -> None:
     """Turn weights into one ONNX file that describes itself, compared with torch over the whole way."""
     check_torch()
+    from edge_segface.console import notify
     from edge_segface.export.onnx_file import export_onnx
     from edge_segface.fetch import SOURCES, path_of
     from edge_segface.model.checkpoint import load_weights
-    from edge_segface.tables import notify
 
     path = path_of(weights) if weights in SOURCES else Path(weights)
     if weights in SOURCES and not path.exists():
@@ -120,9 +128,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the ModelSpec as JSON.")] = False,
 ) -> None:
     """Say what a model is: its classes, its input, where its weights come from."""
+    from edge_segface.console import print_spec
     from edge_segface.engine import load_engine
     from edge_segface.spec import to_json
-    from edge_segface.tables import print_spec
 
     with load_engine(model) as engine:
         spec = engine.spec
@@ -152,11 +160,11 @@ def check_torch() -> None:
 
 
 def notify_lost_parts(source: LabelSpace, target: LabelSpace) -> None:
-    from edge_segface.labels import missing_parts
-    from edge_segface.tables import notify
+    from edge_segface.console import notify
+    from edge_segface.labels import lost_parts
 
-    if lost := missing_parts(source, target):
-        notify(f"{target.name} has no {', '.join(lost)}: they become background")
+    if lost := lost_parts(source, target):
+        notify(f"{target.name} lacks some parts: " + ", ".join(f"{part} becomes {into}" for part, into in lost.items()))
 
 
 def main() -> None:
@@ -164,9 +172,6 @@ def main() -> None:
         app()
     except EdgeSegfaceError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(1)
-    except BrokenPipeError:  # the reader of our output has had enough, as in `| head`
-        sys.stderr.close()
         sys.exit(1)
 
 

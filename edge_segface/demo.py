@@ -30,10 +30,10 @@ class DemoResult:
     json: Path
 
 
-def run_demo(model: str, out: Path, frames: int = 100, threads: int | None = None) -> DemoResult:
+def run_demo(model: str, out: Path, frames: int, **engine_options: Any) -> DemoResult:
     """Parses the picture `frames` times, each time from its JPEG bytes to a drawn overlay, as a camera loop would."""
     encoded = np.frombuffer(PORTRAIT.read_bytes(), dtype=np.uint8)
-    with FaceParser(model, threads=threads) as parser:
+    with FaceParser(model, **engine_options) as parser:
         for _ in range(WARM_UP):
             _parse_once(parser, encoded, Stopwatch())
         watch = Stopwatch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,8 @@ SOURCES = {"segface-mobilenet-celeb-512": Source("kartiknarayan/SegFace", "mobil
 def home() -> Path:
     """Where fetched files live: $EDGE_SEGFACE_HOME, or edge-segface in the user's cache folder."""
     if given := os.environ.get("EDGE_SEGFACE_HOME"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge-segface"
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge-segface"
 
 
 def path_of(name: str) -> Path:
@@ -47,6 +48,10 @@ def fetch(name: str, sha256: str | None = None) -> Fetched:
     """
     if name not in SOURCES:
         raise FetchError(f"nothing is known by the name {name!r}", remedy=f"choose one of {', '.join(SOURCES)}")
+    if sha256 is not None:
+        sha256 = sha256.lower()
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise FetchError("a sha256 has 64 hexadecimal digits", found=sha256, remedy="copy it again")
     target, record_path = path_of(name), path_of(name).with_suffix(".json")
     if target.exists():
         record = _record(record_path)
@@ -67,7 +72,7 @@ def _download(source: Source, target: Path, record_path: Path, sha256: str | Non
         raise MissingExtra("huggingface_hub", "train", "fetching weights") from error
     make_folder(target.parent)
     try:
-        metadata = hub.get_hf_file_metadata(hub.hf_hub_url(source.repository, source.file))
+        metadata = hub.get_hf_file_metadata(hub.hf_hub_url(source.repository, source.file), token=False)
         part = target.with_name(f".{target.stem}-{(metadata.etag or 'unknown')[:16]}.part")
         _append_rest(metadata.location, part, metadata.size, target.name)
     except PermissionError as error:
@@ -90,16 +95,24 @@ def _download(source: Source, target: Path, record_path: Path, sha256: str | Non
 
 
 def _append_rest(url: str, part: Path, size: int | None, shown_as: str) -> None:
-    """Downloads what `part` does not have yet. The hub's own download keeps parts within one run only."""
+    """Downloads what `part` does not have yet. The hub's own download keeps parts within one run only.
+
+    The file is public, so nobody's token goes along, least of all to the host that the hub redirects to.
+    """
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     if size is not None and part.exists() and part.stat().st_size > size:
         part.unlink()
     with open(part, "r+b" if part.exists() else "w+b") as file:
         there = file.seek(0, 2)
         http_get(
-            url, file, resume_size=there, headers=build_hf_headers(), expected_size=size, displayed_filename=shown_as
+            url,
+            file,
+            resume_size=there,
+            headers=build_hf_headers(token=False),
+            expected_size=size,
+            displayed_filename=shown_as,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,21 +15,22 @@ from edge_segface.errors import OutputError
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """Yields a temporary path beside `target`, renamed to it when the block ends well and removed when it does not."""
-    target = Path(target)
-    if target.is_dir():
-        raise OutputError(f"cannot write {target}", found="a folder", remedy="name a file")
+    target = target.resolve()  # a link stays a link, and what it points to is replaced
+    if target.exists() and not target.is_file():
+        found = "a folder" if target.is_dir() else "not a regular file"
+        raise OutputError(f"cannot write {target}", found=found, remedy="name a file")
     make_folder(target.parent)
+    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise cannot_write(target, error) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
+        if error.filename is not None and Path(error.filename) != temporary:
+            raise  # of another file that the block opened
         raise cannot_write(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -54,9 +55,3 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -107,6 +107,9 @@ class ClassMap:
         if self.labels.ndim != 2 or self.labels.dtype != np.uint8:
             raise ImageError("a class map is uint8 of shape (h, w)", found=f"{self.labels.dtype} {self.labels.shape}")
 
+        if self.labels.size and self.labels.max() >= len(self.space):
+            raise ImageError(f"a class map holds ids beyond {self.space.name}", found=int(self.labels.max()))
+
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
         return np.equal(self.labels, self.space.id_of(part))
 

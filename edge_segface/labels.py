@@ -104,23 +104,23 @@ class LabelSpace:
 
 
 def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False) -> npt.NDArray[np.uint8]:
-    """A table for `table[labels]`. With `drop_missing`, parts that the target lacks become background."""
-    missing = missing_parts(source, target)
-    if missing and not drop_missing:
+    """A table for `table[labels]`. With `drop_missing`, others take the pixels of what the target lacks."""
+    lost = lost_parts(source, target)
+    if lost and not drop_missing:
         raise LabelError(
             f"{target.name} has no class for some of {source.name}",
-            found=", ".join(missing),
-            remedy="pass drop_missing=True to make them background",
+            found=", ".join(lost),
+            remedy="pass drop_missing=True to put them into what is there",
         )
     table = np.zeros(256, dtype=np.uint8)
     for index, part in enumerate(source.parts):
-        part = part if part in target.parts else BROADER_PART.get(part, "background")
-        table[index] = target.parts.index(part)
+        table[index] = target.parts.index(lost.get(part, part))
     return table
 
 
-def missing_parts(source: LabelSpace, target: LabelSpace) -> tuple[str, ...]:
-    return tuple(part for part in source.parts if part not in target.parts and part not in BROADER_PART)
+def lost_parts(source: LabelSpace, target: LabelSpace) -> dict[str, str]:
+    """Parts that the target lacks -> the part that takes their pixels."""
+    return {part: BROADER_PART.get(part, "background") for part in source.parts if part not in target.parts}
 
 
 def label_space(name: str) -> LabelSpace:

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_segface.draw import side_by_side
-from edge_segface.errors import EdgeSegfaceError, OutputError
+from edge_segface.engine.base import check_has_labels
+from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError
 from edge_segface.files import make_folder
 from edge_segface.labels import LabelSpace
 from edge_segface.parser import FaceParser
 from edge_segface.pictures import read_picture, write_picture
+
+OVERLAY_SUFFIX = ".overlay.jpg"
 
 
 @dataclass
@@ -35,11 +38,20 @@ def parse_pictures(
     Parts that `space` lacks become background. Pictures of one stem in different folders or formats keep their suffix
     and are numbered, so that none overwrites another.
     """
+    check_has_labels(parser.spec)
+    if parser.spec.warp is not None:
+        raise ModelError(
+            f"{parser.spec.name} needs five landmarks for every picture, which this command does not have",
+            remedy="call FaceParser from Python with landmarks=",
+        )
     stems = output_stems(pictures)
     inputs = {picture.resolve() for picture in pictures}
-    if overwritten := [stem for stem in stems if (out / f"{stem}.png").resolve() in inputs]:
+    suffixes = (".png", OVERLAY_SUFFIX) if draw else (".png",)
+    if overwritten := [
+        stem + suffix for stem in stems for suffix in suffixes if (out / (stem + suffix)).resolve() in inputs
+    ]:
         raise OutputError(
-            f"the results would overwrite {len(overwritten)} of the pictures", found=overwritten[0] + ".png",
+            f"the results would overwrite {len(overwritten)} of the pictures", found=overwritten[0],
             remedy="name another folder for --out",
         )  # fmt: skip
     make_folder(out)
@@ -50,9 +62,9 @@ def parse_pictures(
             image = read_picture(picture)
             class_map = parser(image).to_space(space, drop_missing=True)
             ids = out / f"{stem}.png"
-            if draw:
-                write_picture(side_by_side(image, class_map), out / f"{stem}.overlay.jpg")
             write_picture(class_map.labels, ids)
+            if draw:
+                write_picture(side_by_side(image, class_map), out / (stem + OVERLAY_SUFFIX))
             summary.written.append(ids)
         except EdgeSegfaceError as error:
             failure = summary.failures[picture] = error
@@ -63,12 +75,12 @@ def parse_pictures(
 def output_stems(pictures: Sequence[Path]) -> list[str]:
     """One name per picture, no two alike."""
     stems = Counter(picture.stem for picture in pictures)
-    names: list[str] = []
+    names: dict[str, None] = {}
     for picture in pictures:
         name = picture.stem if stems[picture.stem] == 1 else picture.name
         number = 1
         while name in names:
             number += 1
             name = f"{picture.name}-{number}"
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)

@@ -83,6 +83,10 @@ class FaceParser:
     def parse_squares(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
         """Squares (n, s, s, 3) of the model's own size -> labels (n, s, s); landmarks in pixels of the squares."""
         if self.spec.warp is None:
+            if landmarks is not None:
+                raise InputError(
+                    f"{self.spec.name} looks through no warp, so it takes no landmarks", remedy="leave them out"
+                )
             return self.engine.infer(squares_bgr)
         if landmarks is None:
             raise InputError(

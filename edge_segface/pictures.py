@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.errors import ImageError, OutputError
+from edge_segface.errors import ImageError, OutputError, first_line
 from edge_segface.files import written_whole
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array, check_image
 
@@ -30,16 +30,15 @@ def read_picture(path: Path) -> UInt8Array:
     encoded = np.frombuffer(content, dtype=np.uint8)
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        raw = None if content[:2] == b"\xff\xd8" else cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:  # pictures beyond OpenCV's own limit of pixels
-        raise ImageError(f"{path} cannot be decoded", found=error.err, remedy="scale it down") from error
-    if image is None:
-        raise ImageError(
-            f"{path} is not a picture that can be read", remedy=f"give one of {', '.join(sorted(SUFFIXES))}"
-        )
-    picture = np.asarray(image, dtype=np.uint8)
-    if raw is not None and raw.ndim == 3 and raw.shape[2] == 4 and raw.shape[:2] == picture.shape[:2]:
-        picture = _over_mean_colour(picture, np.asarray(raw[..., 3]))
+        if image is None:
+            raise ImageError(
+                f"{path} is not a picture that can be read", remedy=f"give one of {', '.join(sorted(SUFFIXES))}"
+            )
+        picture = np.asarray(image, dtype=np.uint8)
+        if content[:2] != b"\xff\xd8":  # a JPEG has no transparency
+            picture = _without_transparency(picture, encoded)
+    except (cv2.error, MemoryError) as error:  # pictures beyond OpenCV's own limit, or this machine's
+        raise ImageError(f"{path} cannot be decoded", found=first_line(error), remedy="scale it down") from error
     check_image(picture, str(path))
     return picture
 
@@ -55,23 +54,28 @@ def write_picture(image: UInt8Array, path: Path) -> None:
 
 def find_pictures(inputs: Sequence[str]) -> list[Path]:
     """Files, folders (not their subfolders) and globs -> paths, in order, each once."""
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
-            matches = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
-            remedy = f"it should hold {', '.join(sorted(SUFFIXES))} files"
-        elif path.exists() or not any(sign in text for sign in "*?["):
-            matches = [path]
-        else:
-            matches = sorted(
-                match for match in Path(path.anchor).glob(text.removeprefix(path.anchor)) if match.is_file()
-            )
-            remedy = "check the pattern"
+        try:
+            matches, remedy = _matches(text, path)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"cannot look for {text}", found=first_line(error), remedy="check it") from error
         if not matches:
             raise ImageError(f"no picture in {text}", remedy=remedy)
-        found.update(dict.fromkeys(matches))
-    return list(found)
+        for match in matches:
+            found.setdefault(match.resolve(), match)
+    return list(found.values())
+
+
+def _matches(text: str, path: Path) -> tuple[list[Path], str]:
+    if path.is_dir():
+        pictures = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES and item.is_file())
+        return pictures, f"it should hold {', '.join(sorted(SUFFIXES))} files"
+    if path.exists() or not any(sign in text for sign in "*?["):
+        return [path], ""
+    pattern = text.removeprefix(path.anchor)
+    return sorted(match for match in Path(path.anchor).glob(pattern) if match.is_file()), "check the pattern"
 
 
 def is_cut_short(content: bytes) -> bool:
@@ -81,12 +85,36 @@ def is_cut_short(content: bytes) -> bool:
     if content[:2] != b"\xff\xd8":
         return False
     at = 2
-    while at + 4 <= len(content) and content[at] == 0xFF:
-        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
-        at += 2 + length
-        if marker == 0xDA:  # the scan: whatever comes behind its header must hold the end marker
-            return content.find(b"\xff\xd9", at) < 0
+    while at + 4 <= len(content):
+        marker = content[at + 1]
+        if content[at] != 0xFF:
+            return False  # not laid out as we know it: OpenCV may judge
+        if marker == 0xFF:  # filling
+            at += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a length
+            at += 2
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+            if marker == 0xDA:  # the scan: whatever comes behind its header must hold the end marker
+                return content.find(b"\xff\xd9", at) < 0
     return True
+
+
+def _without_transparency(picture: UInt8Array, encoded: UInt8Array) -> UInt8Array:
+    raw = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # with its alpha, but not turned upright
+    if raw is None or raw.ndim != 3 or raw.shape[2] != 4:
+        return picture
+    lying = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), dtype=np.uint8)
+    mixed = _over_mean_colour(lying, np.asarray(raw[..., 3]))
+    for mirror in (False, True):
+        for quarters in range(4):  # the turn that OpenCV made, found by what it did
+            if np.array_equal(_turned(lying, mirror, quarters), picture):
+                return np.ascontiguousarray(_turned(mixed, mirror, quarters))
+    return mixed
+
+
+def _turned(image: UInt8Array, mirror: bool, quarters: int) -> UInt8Array:
+    return np.rot90(image[:, ::-1] if mirror else image, quarters)
 
 
 def _over_mean_colour(picture: UInt8Array, alpha: npt.NDArray[Any]) -> UInt8Array:

@@ -45,6 +45,10 @@ class ModelSpec:
         check_size(self.input_size)
         if not self.outputs or not set(self.outputs) <= {"labels", "logits"}:
             raise ModelError(f"{self.name} must have outputs `labels`, `logits` or both", found=self.outputs)
+        if self.warp not in (None, "roi-tanh"):
+            raise ModelError(f"{self.name} uses a warp that this version does not know", found=self.warp)
+        if self.f1 is not None and not set(self.f1) <= set(self.class_names):
+            raise ModelError(f"{self.name} has F1 of classes that are not its own", found=", ".join(self.f1))
         space = LABEL_SPACES.get(self.label_space)
         if space is not None and space.names != self.class_names:
             raise ModelError(
@@ -147,18 +151,18 @@ def from_json(kind: type[Spec], text: str, path: Path) -> Spec:
     """A spec from what `to_json` wrote. Unknown fields of a newer minor version are let pass; wrong ones are named."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise _broken(kind, path, f"not JSON: {error}") from error
-    if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
-        raise ModelError(
-            f"{path} was made by a newer edge-segface", found=f"schema {value['schema']}", remedy="update edge-segface"
-        )
     return _spec_from(kind, value, path)
 
 
 def _spec_from(kind: type[Spec], value: object, path: Path) -> Spec:
     if not isinstance(value, dict):
         raise _broken(kind, path, f"{type(value).__name__} instead of an object")
+    if isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
+        raise ModelError(
+            f"{path} was made by a newer edge-segface", found=f"schema {value['schema']}", remedy="update edge-segface"
+        )
     hints = typing.get_type_hints(kind)
     arguments = {}
     for field in dataclasses.fields(kind):
@@ -180,19 +184,27 @@ def _typed(kind: type[Any], name: str, hint: Any, value: Any, path: Path) -> Any
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     origin = typing.get_origin(hint)
     if origin is tuple:
-        inner = typing.get_args(hint)[0]
-        if not isinstance(value, list) or not all(isinstance(item, inner) for item in value):
+        inner, *others = typing.get_args(hint)
+        count = None if others == [...] else 1 + len(others)
+        if not isinstance(value, list) or not all(_is(item, inner) for item in value):
+            raise wrong
+        if count is not None and len(value) != count:
             raise wrong
         return tuple(value)
     if origin is dict:
-        if not isinstance(value, dict) or not all(isinstance(item, (int, float)) for item in value.values()):
+        if not isinstance(value, dict) or not all(_is(item, (int, float)) for item in value.values()):
             raise wrong
         return value
     if hint is float and isinstance(value, int):
         return float(value)
-    if not isinstance(value, hint) or isinstance(value, bool):
+    if not _is(value, hint):
         raise wrong
     return value
+
+
+def _is(value: object, kind: type | tuple[type, ...]) -> bool:
+    """`isinstance`, but True is no number and neither is NaN."""
+    return isinstance(value, kind) and not isinstance(value, bool) and value == value
 
 
 def _broken(kind: type[Any], path: Path, found: str) -> ModelError:

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 
 from edge_segface.engine import load_engine
 from edge_segface.engine.base import Engine
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
-from edge_segface.errors import InputError, MissingExtra, ModelError
+from edge_segface.errors import ImageError, InputError, MissingExtra, ModelError
+from edge_segface.export.onnx_file import export_onnx
+from edge_segface.export.parity import normalised
 from edge_segface.frames import RoI, crop
+from edge_segface.model.checkpoint import load_weights
 from edge_segface.parser import FaceParser
+from edge_segface.warp.training import WarpedSegFace
 from edge_segface.weights import FOLDER
 
 BUNDLED = FOLDER / "edge-256.onnx"
@@ -63,8 +69,25 @@ def test_the_door(engine: Engine, images: np.ndarray, found: str) -> None:
 
 
 def test_an_output_that_is_not_there(engine: Engine) -> None:
-    with pytest.raises(ModelError, match="no output logits.*--outputs both"):
-        engine.infer_with_logits(GREY)
+    assert list(engine.infer_all(GREY)) == ["labels"]
+
+
+def test_both_outputs_and_logits_alone(tmp_path: Path) -> None:
+    weights = load_weights(FOLDER / "edge.pt")
+    both = export_onnx(weights, tmp_path / "both.onnx", size=128, outputs="both")
+    alone = export_onnx(weights, tmp_path / "alone.onnx", size=128, outputs="logits")
+    assert alone.parity.agreement is None
+    squares = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    with load_engine(both.path) as engine:
+        results = engine.infer_all(squares)
+        assert np.array_equal(results["labels"], engine.infer(squares))
+        assert results["logits"].shape == (2, 19, 32, 32)
+    with load_engine(alone.path) as engine:
+        assert np.allclose(engine.infer_all(squares)["logits"], results["logits"], atol=1e-5)
+        with pytest.raises(ModelError, match="returns no labels.*--outputs labels"):
+            engine.infer(squares)
+    with pytest.raises(ModelError, match="is closed"):
+        engine.infer_all(squares)
 
 
 def test_broken_and_foreign_files(tmp_path: Path) -> None:
@@ -109,8 +132,6 @@ def test_settings_that_cannot_be_had() -> None:
         OnnxRuntimeEngine(BUNDLED, provider="gpu")
     with pytest.raises(ModelError, match="at least one thread"):
         OnnxRuntimeEngine(BUNDLED, threads=0)
-    import onnxruntime
-
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(ModelError, match="has no cuda provider"):
             OnnxRuntimeEngine(BUNDLED, provider="cuda")
@@ -140,14 +161,25 @@ def test_parser_refuses_what_does_not_fit(engine: Engine, portrait: np.ndarray) 
     parser = FaceParser(engine)
     with pytest.raises(InputError, match="2 pictures need as many RoIs"):
         parser.batch([portrait, portrait], [RoI((1, 1), 5)])
-    with pytest.raises(Exception, match="picture 1 must have 3 channels"):
+    with pytest.raises(InputError, match="takes no landmarks"):
+        parser(portrait, landmarks=np.zeros((5, 2)))
+    with pytest.raises(ImageError, match="picture 1 must have 3 channels"):
         parser.batch([portrait, portrait[..., :1]])
+
+
+def test_a_provider_that_does_not_start_is_no_silent_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a GPU build does whose libraries are missing: it lists the provider and then runs without it.
+    there = [*onnxruntime.get_available_providers(), "CUDAExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    with pytest.warns(UserWarning), pytest.raises(ModelError, match="could not start its cuda provider"):
+        OnnxRuntimeEngine(BUNDLED, provider="cuda")
 
 
 def test_parser_closes_what_it_opened_only(engine: Engine) -> None:
     with FaceParser("edge-256") as parser:
         opened = parser.engine
-    assert not hasattr(opened, "_session")
+    with pytest.raises(ModelError, match="is closed"):
+        opened.infer(GREY)
     with FaceParser(engine):
         pass
     engine.infer(GREY)
@@ -158,13 +190,6 @@ def test_warped_models_are_warped_there_and_back(tmp_path: Path, portrait: np.nd
 
     Torch moves logits back and then chooses a class; a device chooses and then moves. So they part along edges.
     """
-    import torch
-
-    from edge_segface.export.onnx_file import export_onnx
-    from edge_segface.export.parity import normalised
-    from edge_segface.model.checkpoint import load_weights
-    from edge_segface.warp.training import WarpedSegFace
-
     weights = dataclasses.replace(load_weights(FOLDER / "edge.pt"), warp="roi-tanh")
     exported = export_onnx(weights, tmp_path / "warped.onnx", size=256)
     head = np.ascontiguousarray(portrait[:256, 52:308])

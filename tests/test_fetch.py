@@ -18,6 +18,7 @@ from tests.conftest import assert_one_line_error, run_cli
 
 NAME = "segface-mobilenet-celeb-512"
 PATH = "/kartiknarayan/SegFace/resolve/main/mobilenet_celeba_512/model_299.pt"
+PROGRESS = f"{NAME}.pt:"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -27,6 +28,7 @@ class Hub(ThreadingHTTPServer):
         self.content = content
         self.promised_sha256 = hashlib.sha256(content).hexdigest()
         self.cut_after: int | None = None
+        self.tokens: list[str] = []
         self.requests: list[tuple[str, str | None]] = []
 
 
@@ -49,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         content, start = hub.content, 0
+        if self.headers.get("Authorization"):
+            hub.tokens.append(self.headers["Authorization"])
         if wanted and wanted.endswith("-"):
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
@@ -83,7 +87,13 @@ def hub() -> Iterator[Hub]:
 
 def fetch(hub: Hub | None, home: Path, *arguments: str) -> CompletedProcess[str]:
     endpoint = f"http://127.0.0.1:{hub.server_port}" if hub else "http://127.0.0.1:9"
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "EDGE_SEGFACE_HOME": str(home)}
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "hf_secret",
+        "EDGE_SEGFACE_HOME": str(home),
+    }
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
         environment.pop(name, None)
     return run_cli("fetch", NAME, *arguments, env=environment)
@@ -95,6 +105,7 @@ def test_download_is_checked_recorded_and_not_repeated(hub: Hub, tmp_path: Path)
     target = tmp_path / f"{NAME}.pt"
     assert target.read_bytes() == hub.content
     assert result.stdout == f"{target}\nsha256 {hub.promised_sha256}, revision {COMMIT}\n"
+    assert hub.tokens == []  # nobody's token is needed for a public file
     record = json.loads((tmp_path / f"{NAME}.json").read_text())
     assert (record["sha256"], record["revision"]) == (hub.promised_sha256, COMMIT)
     assert sorted(item.name for item in tmp_path.iterdir()) == [f"{NAME}.json", f"{NAME}.pt"]
@@ -110,7 +121,10 @@ def test_a_download_cut_off_is_resumed(hub: Hub, tmp_path: Path) -> None:
     hub.promised_sha256 = hashlib.sha256(hub.content).hexdigest()
     hub.cut_after = 12_000_000
     first = fetch(hub, tmp_path)
-    assert_one_line_error(first, "could not be downloaded", "run the same command again to resume")
+    assert first.returncode == 1
+    assert "error: mobilenet_celeba_512/model_299.pt of kartiknarayan/SegFace could not be downloaded" in first.stderr
+    assert "run the same command again to resume" in first.stderr
+    assert "Traceback" not in first.stderr
     assert [item.suffix for item in tmp_path.iterdir()] == [".part"]
     hub.cut_after = None
     hub.requests.clear()
@@ -125,9 +139,11 @@ def test_a_download_cut_off_is_resumed(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_what_is_not_what_was_promised_is_not_kept(hub: Hub, tmp_path: Path) -> None:
-    assert_one_line_error(fetch(hub, tmp_path, "--sha256", "0" * 64), "does not have the sha256 000")
+    assert_one_line_error(fetch(hub, tmp_path, "--sha256", "0" * 64), "does not have the sha256 000", beside=PROGRESS)
+    assert_one_line_error(fetch(hub, tmp_path, "--sha256", "abc"), "64 hexadecimal digits")
+    assert fetch(hub, tmp_path / "upper", "--sha256", hub.promised_sha256.upper()).returncode == 0
     hub.promised_sha256 = "f" * 64
-    assert_one_line_error(fetch(hub, tmp_path), "does not have the sha256 fff")
+    assert_one_line_error(fetch(hub, tmp_path), "does not have the sha256 fff", beside=PROGRESS)
     assert not (tmp_path / f"{NAME}.pt").exists()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,23 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         {"two": temporary.write_bytes(b"two")}["one"]
     assert target.read_bytes() == b"one"
     assert [item.name for item in target.parent.iterdir()] == ["x.bin"]
+
+
+def test_links_stay_and_devices_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "x")
+    with written_whole(tmp_path / "link") as temporary:
+        temporary.write_text("content")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "x").read_text() == "content"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="not a regular file"), written_whole(tmp_path / "pipe"):
+        pass
+
+
+def test_an_error_of_another_file_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="input"), written_whole(tmp_path / "x"):
+        (tmp_path / "input").read_bytes()
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:

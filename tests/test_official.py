@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from edge_segface.errors import CheckpointError
 from edge_segface.export.parity import normalised
-from edge_segface.labels import CELEBAMASK19, HELEN11, LAPA11
-from edge_segface.model.build import build_edge
+from edge_segface.labels import CELEBAMASK19, HELEN11, LAPA11, LabelSpace
+from edge_segface.model.build import build_edge, build_paper
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
+from edge_segface.model.official import CELEB_TOKENS, LAPA_TOKENS, official_names
 from edge_segface.warp.training import WarpedSegFace
 
 State = dict[str, Any]
@@ -38,6 +40,50 @@ def test_recorded_logits_of_lapa(official_fixtures: Path) -> None:
         logits = network(normalised(recorded["image"][..., ::-1]), torch.tensor(recorded["landmarks5"])).numpy()
     assert np.abs(logits[:, :, ::4, ::4] - recorded["logits_stride4"]).max() < 1e-4
     assert (logits.argmax(1) == recorded["labels"]).mean() >= 0.9999
+
+
+@pytest.mark.parametrize(("space", "tokens"), [(CELEBAMASK19, CELEB_TOKENS), (LAPA11, LAPA_TOKENS)])
+def test_names_are_torchvisions_and_the_released_decoders(space: LabelSpace, tokens: tuple[str, ...]) -> None:
+    """Written out from the released code, without our own table of names."""
+    attention = [f"{layer}_proj.{kind}" for layer in ["q", "k", "v", "out"] for kind in ("weight", "bias")]
+    block = [f"{name}.{rest}" for name in ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
+             for rest in attention]  # fmt: skip
+    block += [f"{name}.{kind}" for name in ("norm1", "norm2", "norm3", "norm4", "mlp.lin1", "mlp.lin2")
+              for kind in ("weight", "bias")]  # fmt: skip
+    decoder = [f"transformer.layers.{index}.{name}" for index in (0, 1) for name in block]
+    decoder += [f"transformer.final_attn_token_to_image.{name}" for name in attention]
+    decoder += [f"{name}.{kind}" for kind in ("weight", "bias") for name in (
+        "transformer.norm_final_attn", "output_upscaling.0", "output_upscaling.1", "output_upscaling.3",
+        "output_hypernetwork_mlps.layers.0", "output_hypernetwork_mlps.layers.1", "output_hypernetwork_mlps.layers.2",
+    )]  # fmt: skip
+    decoder += [f"{token}_token.weight" for token in tokens]
+    expected = {f"face_decoder.{name}" for name in decoder}
+    expected |= {
+        f"backbone.{name}" for name in torchvision.models.mobilenet_v3_large(weights=None).features.state_dict()
+    }
+    expected |= {f"linear_c.{index}.proj.{kind}" for index in range(4) for kind in ("weight", "bias")}
+    expected |= {"linear_fuse.weight", "pe_layer.positional_encoding_gaussian_matrix"}
+    names = official_names(build_paper(len(space)), space)
+    assert set(names.values()) == expected
+    assert len(names) == len(expected) == 412 + len(tokens)
+
+
+def test_backbone_does_what_torchvisions_does(official_checkpoints: dict[str, Path]) -> None:
+    state = torch.load(official_checkpoints["celebamask19"], weights_only=True)["state_dict_backbone"]
+    theirs = torchvision.models.mobilenet_v3_large(weights=None).features.eval()
+    prefix = "backbone."
+    theirs.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    ours = load_weights(official_checkpoints["celebamask19"]).model.backbone
+    x = torch.randn(1, 3, 96, 96)
+    expected = []
+    with torch.no_grad():
+        features = ours(x)
+        for index, child in enumerate(theirs):
+            x = child(x)
+            if index in (3, 6, 12, 16):
+                expected.append(x)
+    for found, wanted in zip(features, expected, strict=True):
+        assert torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
 
 
 def test_every_tensor_lands_where_its_official_name_says(official_checkpoints: dict[str, Path]) -> None:
@@ -137,7 +183,7 @@ class Harmful:
 def test_code_in_a_pickle_is_not_run(tmp_path: Path, legacy: bool) -> None:
     path, marker = tmp_path / "x.pt", tmp_path / "it-ran"
     if legacy:
-        path.write_bytes(pickle.dumps({"state_dict_backbone": Harmful(marker)}))
+        path.write_bytes(pickle.dumps({"state_dict_backbone": Harmful(marker)}, protocol=2))
     else:
         torch.save({"state_dict_backbone": Harmful(marker)}, path)
     with pytest.raises(CheckpointError, match="would run code"):
@@ -145,11 +191,37 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path, legacy: bool) -> None:
     assert not marker.exists()
 
 
+def test_a_harmless_pickle_is_not_accused(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(pickle.dumps([[1, 2], {"a": (3,)}], protocol=4))
+    with pytest.raises(CheckpointError, match="not a checkpoint") as caught:
+        load_weights(tmp_path / "x.pt")
+    assert "would run code" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"preset": ["edge"]}, {"label_space": {}}, {"label_space": "x"}, {"training_data": 5}, {"state_dict": 7}]
+)
+def test_own_checkpoints_with_wrong_fields(tmp_path: Path, change: State) -> None:
+    save_weights(Weights(build_edge(11), "edge", LAPA11, "drawn faces", "MIT"), tmp_path / "x.pt")
+    content = torch.load(tmp_path / "x.pt", weights_only=True)
+    torch.save({**content, **change}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="x.pt is an edge-segface checkpoint that this version cannot load"):
+        load_weights(tmp_path / "x.pt")
+
+
+def test_keys_that_are_no_texts(tmp_path: Path) -> None:
+    for content in ({1: torch.zeros(1)}, {"state_dict_backbone": {1: torch.zeros(1)}}):
+        torch.save(content, tmp_path / "x.pt")
+        with pytest.raises(CheckpointError, match="checkpoint"):
+            load_weights(tmp_path / "x.pt")
+
+
 def test_files_that_are_no_checkpoints(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     content = official_checkpoints["lapa11"].read_bytes()
     for name, data, text in (
         ("cut.pt", content[: len(content) // 2], "cut short"),
         ("empty.pt", b"", r"0 bytes"),
+        ("byte.pt", b"}", "not a"),
         ("text.pt", b"hello world, this is no checkpoint", "not a"),
     ):
         (tmp_path / name).write_bytes(data)

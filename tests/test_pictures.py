@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edge_segface.errors import ImageError
 from edge_segface.frames import OUTSIDE_BGR
@@ -44,6 +44,18 @@ def test_transparency_becomes_the_mean_colour(tmp_path: Path, drawn_face: np.nda
     assert np.array_equal(read[50:], drawn_face[50:])
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_transparency_turns_with_its_picture(tmp_path: Path, drawn_face: np.ndarray, orientation: int) -> None:
+    image = Image.fromarray(np.dstack([drawn_face[..., ::-1], np.full(drawn_face.shape[:2], 255, np.uint8)]))
+    image.putalpha(Image.fromarray(np.where(np.arange(240) < 60, 0, 255).astype(np.uint8)[None].repeat(200, 0)))
+    image.save(tmp_path / "a.png", exif=_exif(orientation))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    read = read_picture(tmp_path / "a.png")
+    opaque = expected[..., 3] == 255
+    assert np.array_equal(read[opaque], expected[opaque][:, 2::-1])
+    assert (read[~opaque] == OUTSIDE_BGR).all()
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path, drawn_face: np.ndarray) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("not a picture")
@@ -76,6 +88,9 @@ def test_a_thumbnail_with_an_end_does_not_hide_a_cut(tmp_path: Path, drawn_face:
     assert not is_cut_short(content)
     assert not is_cut_short(content + b"a maker's trailer")
     assert is_cut_short(content[:-200])
+    filled = content[:2] + b"\xff\xff" + content[2:]
+    assert cv2.imdecode(np.frombuffer(filled, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert not is_cut_short(filled)
 
 
 def test_finding(tmp_path: Path, drawn_face: np.ndarray) -> None:
@@ -87,7 +102,10 @@ def test_finding(tmp_path: Path, drawn_face: np.ndarray) -> None:
     assert find_pictures([f"{tmp_path}/**/*.png", str(b)]) == [b, c]
     with pytest.raises(ImageError, match="no picture in .*zip; check the pattern"):
         find_pictures([f"{tmp_path}/*.zip"])
-    (tmp_path / "bare").mkdir()
+    with pytest.raises(ImageError, match="cannot look for"):
+        find_pictures(["x" * 5000])
+    assert find_pictures([str(b), str(tmp_path / "sub" / ".." / "b.png")]) == [b]
+    (tmp_path / "bare" / "folder.png").mkdir(parents=True)
     with pytest.raises(ImageError, match="no picture in .*bare; it should hold"):
         find_pictures([str(tmp_path / "bare")])
 

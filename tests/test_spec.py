@@ -55,6 +55,9 @@ def test_record_lives_beside_the_engine_and_names_what_differs(tmp_path: Path) -
         ({"class_names": ["background"]}, "in another order"),
         ({"outputs": ["masks"]}, "outputs `labels`, `logits` or both"),
         ({"f1": {"skin": "high"}}, "f1"),
+        ({"f1": {"skin": float("nan")}}, "f1"),
+        ({"f1": {"toe": 5.0}}, "classes that are not its own .*toe"),
+        ({"warp": "polar"}, "a warp that this version does not know"),
         ({"schema": 2}, "made by a newer edge-segface"),
     ],
 )
@@ -71,9 +74,18 @@ def test_missing_broken_and_foreign_metadata() -> None:
         ModelSpec.from_metadata({METADATA_KEY: "{"}, WHERE)
     with pytest.raises(ModelError, match="list instead of an object"):
         ModelSpec.from_metadata({METADATA_KEY: "[]"}, WHERE)
+    with pytest.raises(ModelError, match="broken ModelSpec"):
+        ModelSpec.from_metadata({METADATA_KEY: "[" * 100_000}, WHERE)
     lacking = {key: value for key, value in json.loads(to_json(SPEC)).items() if key != "preset"}
     with pytest.raises(ModelError, match="no field 'preset'"):
         ModelSpec.from_metadata({METADATA_KEY: json.dumps(lacking)}, WHERE)
+
+
+def test_a_batch_range_has_three_numbers() -> None:
+    value = json.loads(to_json(RECORD))
+    value["engine"]["batch"] = [1, 2]
+    with pytest.raises(ModelError, match=r"batch = \[1, 2\]"):
+        from_json(EngineRecord, json.dumps(value), WHERE)
 
 
 def test_a_space_of_a_later_version_is_an_error_only_when_used() -> None:

@@ -35,8 +35,8 @@ class Stopwatch:
         return intervals / (self._lap_starts[-1] - self._lap_starts[0]) if intervals > 0 else float("nan")
 
     def stage_fps(self, name: str) -> float:
-        """How often per second a stage could run alone: from its median."""
-        return float(1 / np.median(self.stages[name]))
+        """How often per second a stage could run alone: from its mean, as `fps` is."""
+        return float(1 / np.mean(self.stages[name]))
 
     def stages_ms(self) -> dict[str, dict[str, float]]:
         return {name: percentiles_ms(seconds) for name, seconds in self.stages.items()}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_segface.errors import InputError, ModelError
+from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
-
-UInt8Array = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
@@ -25,8 +23,8 @@ class Engine(Protocol):
         """BGR pictures (n, s, s, 3) -> class ids (n, s, s)"""
         ...
 
-    def infer_with_logits(self, images: UInt8Array) -> tuple[UInt8Array, FloatArray]:
-        """As `infer`, and the logits (n, classes, s/4, s/4), for models exported with both outputs."""
+    def infer_all(self, images: UInt8Array) -> dict[str, npt.NDArray[Any]]:
+        """What the model has of `labels` and `logits`, float (n, classes, s/4, s/4), from one run."""
         ...
 
     def close(self) -> None: ...
@@ -51,12 +49,8 @@ def check_images(images: UInt8Array, spec: ModelSpec) -> UInt8Array:
     return np.ascontiguousarray(images)
 
 
-def check_outputs(spec: ModelSpec, *needed: str) -> None:
-    lacking = [name for name in needed if name not in spec.outputs]
-    if lacking:
-        wanted = "both" if len(needed) > 1 else needed[0]
+def check_has_labels(spec: ModelSpec) -> None:
+    if "labels" not in spec.outputs:
         raise ModelError(
-            f"{spec.name} has no output {' or '.join(lacking)}",
-            found=", ".join(spec.outputs),
-            remedy=f"export it with --outputs {wanted}",
+            f"{spec.name} returns no labels", found=", ".join(spec.outputs), remedy="export it with --outputs labels"
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+import numpy.typing as npt
 import onnxruntime as ort
 
-from edge_segface.engine.base import FloatArray, UInt8Array, check_images, check_outputs
+from edge_segface.engine.base import check_has_labels, check_images
 from edge_segface.errors import ModelError, first_line
+from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
 
 PROVIDERS = {
@@ -17,8 +20,6 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-
-ort.set_default_logger_severity(3)  # errors; warnings about folded constants are no user's business
 
 
 class OnnxRuntimeEngine:
@@ -33,24 +34,29 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = _thread_count(threads)
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-        self._session = open_session(path, options, [_provider(provider)])
-        self.spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map, path)
-        self._check_against_spec(path)
-        used = self._session.get_providers()[0].removesuffix("ExecutionProvider")
-        self.description = f"ONNX Runtime {ort.__version__}, {used}, {threads or 'all'} threads"
+        wanted = _provider(provider)
+        session = open_session(path, options, [wanted])
+        if (used := session.get_providers()[0]) != wanted:
+            raise ModelError(
+                f"ONNX Runtime {ort.__version__} could not start its {provider} provider",
+                found=f"{used} instead",
+                remedy="install the libraries that it needs, or use provider cpu",
+            )
+        self._session: ort.InferenceSession | None = session
+        self.spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path)
+        _check_against_spec(session, self.spec, path)
+        self.description = f"ONNX Runtime {ort.__version__}, {provider}, {threads or 'all'} threads"
 
     def infer(self, images: UInt8Array) -> UInt8Array:
-        check_outputs(self.spec, "labels")
-        labels: UInt8Array = self._session.run(["labels"], {"image": check_images(images, self.spec)})[0]
+        check_has_labels(self.spec)
+        labels: UInt8Array = self._run(["labels"], images)[0]
         return labels
 
-    def infer_with_logits(self, images: UInt8Array) -> tuple[UInt8Array, FloatArray]:
-        check_outputs(self.spec, "labels", "logits")
-        labels, logits = self._session.run(["labels", "logits"], {"image": check_images(images, self.spec)})
-        return labels, logits
+    def infer_all(self, images: UInt8Array) -> dict[str, npt.NDArray[Any]]:
+        return dict(zip(self.spec.outputs, self._run(list(self.spec.outputs), images), strict=True))
 
     def close(self) -> None:
-        self.__dict__.pop("_session", None)
+        self._session = None
 
     def __enter__(self) -> OnnxRuntimeEngine:
         return self
@@ -60,16 +66,30 @@ class OnnxRuntimeEngine:
     ) -> None:
         self.close()
 
-    def _check_against_spec(self, path: Path) -> None:
-        side = self.spec.input_size
-        inputs = [(item.name, item.type, item.shape[1:]) for item in self._session.get_inputs()]
-        outputs = tuple(item.name for item in self._session.get_outputs())
-        if inputs != [("image", "tensor(uint8)", [side, side, 3])] or outputs != self.spec.outputs:
+    def _run(self, outputs: list[str], images: UInt8Array) -> list[npt.NDArray[Any]]:
+        if self._session is None:
+            raise ModelError(f"the engine of {self.spec.name} is closed", remedy="open it again")
+        feed = {"image": check_images(images, self.spec)}
+        try:
+            return list(self._session.run(outputs, feed))
+        except Exception as error:  # see open_session
             raise ModelError(
-                f"{path} is not the graph that its ModelSpec describes",
-                found=f"inputs {inputs}, outputs {outputs}",
-                remedy="export it again",
-            )
+                f"ONNX Runtime could not run {self.spec.name} on {len(images)} pictures",
+                found=first_line(error),
+                remedy="try fewer at a time",
+            ) from error
+
+
+def _check_against_spec(session: ort.InferenceSession, spec: ModelSpec, path: Path) -> None:
+    side, classes = spec.input_size, len(spec.class_names)
+    shapes = {
+        "image": ("tensor(uint8)", [side, side, 3]),
+        "labels": ("tensor(uint8)", [side, side]),
+        "logits": ("tensor(float)", [classes, side // 4, side // 4]),
+    }
+    found = [(item.name, item.type, item.shape[1:]) for item in (*session.get_inputs(), *session.get_outputs())]
+    if found != [(name, *shapes[name]) for name in ("image", *spec.outputs)]:
+        raise ModelError(f"{path} is not the graph that its ModelSpec describes", found=found, remedy="export it again")
 
 
 def open_session(
@@ -77,6 +97,8 @@ def open_session(
 ) -> ort.InferenceSession:
     """A session, or one of our errors that says what is wrong with the file."""
     check_model_file(path)
+    options = options or ort.SessionOptions()
+    options.log_severity_level = 3  # errors only: they come back as exceptions
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's own exceptions share no base but this

@@ -12,8 +12,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_segface import __version__
+from edge_segface.errors import OutputError
 from edge_segface.export.deploy import DeployGraph
-from edge_segface.export.parity import LEAST_AGREEMENT, LEAST_AGREEMENT_OF_HALVES, Parity, check_parity
+from edge_segface.export.parity import FULL, HALVES, Parity, check_parity
 from edge_segface.files import written_whole
 from edge_segface.model.checkpoint import Weights
 from edge_segface.spec import ModelSpec, check_size
@@ -36,6 +37,10 @@ def export_onnx(
 ) -> Exported:
     """Writes `out`, or raises and writes nothing. `half_weights` stores them in 16 bits; all is computed in 32."""
     check_size(size)
+    if out.suffix.lower() != ".onnx":
+        raise OutputError(
+            f"cannot export to {out}", found=out.suffix or "no suffix", remedy="name a file that ends in .onnx"
+        )
     spec = ModelSpec(
         name=out.stem,
         preset=weights.preset,
@@ -46,7 +51,8 @@ def export_onnx(
         precision="fp32",
         training_data=weights.training_data,
         weights_licence=weights.licence,
-        made_by=f"edge-segface {__version__}, torch {torch.__version__}",
+        made_by=f"edge-segface {__version__}, torch {torch.__version__}"
+        + (", weights in 16 bits" if half_weights else ""),
         warp=weights.warp,
         f1=weights.f1,
         parent_sha256=weights.sha256,
@@ -59,8 +65,7 @@ def export_onnx(
         helper.set_model_props(graph, spec.metadata())
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, temporary)
-        least = LEAST_AGREEMENT_OF_HALVES if half_weights else LEAST_AGREEMENT
-        parity = check_parity(temporary, weights, spec, least_agreement=least)
+        parity = check_parity(temporary, weights, HALVES if half_weights else FULL)
     return Exported(out, spec, parity)
 
 

@@ -159,9 +159,8 @@ class RewrittenTransformer(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.first_tokens
         block: Any
-        for index, block in enumerate(self.blocks):
-            if index > 0:
-                tokens = block.attend_to_self(tokens, self.token_code)
+        for block in self.blocks:
+            tokens = block.attend_to_self(tokens, self.token_code)
             tokens, image = block(tokens, image, self.token_code, self.image_code)
         tokens = self.norm_final(
             tokens + self.final_attention(tokens + self.token_code, image + self.image_code, image)
@@ -173,13 +172,14 @@ class RewrittenBlock(nn.Module):
     def __init__(self, block: TwoWayBlock, tokens: int, positions: int) -> None:
         super().__init__()
         self.block = block
-        self.self_attention = TokensAmongThemselves(block.self_attention, tokens)
+        self.self_attention = None if block.first else TokensAmongThemselves(block.self_attention, tokens)
         self.tokens_from_image = TokensFromImage(block.tokens_to_image, tokens)
         self.image_from_tokens = ImageFromTokens(block.image_to_tokens, tokens, positions)
 
     def attend_to_self(self, tokens: Tensor, token_code: Tensor) -> Tensor:
-        coded = tokens + token_code
-        return self.block.norm_self(tokens + self.self_attention(coded, tokens))
+        if self.self_attention is None:  # the first: its result is a constant already
+            return tokens
+        return self.block.norm_self(tokens + self.self_attention(tokens + token_code, tokens))
 
     def forward(self, tokens: Tensor, image: Tensor, token_code: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
         coded_image = image + image_code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edge_segface.errors import CheckpointError, first_line
+from edge_segface.errors import CheckpointError, LabelError, first_line
 from edge_segface.files import sha256_of, written_whole
 from edge_segface.labels import LAPA11, LabelSpace, label_space
 from edge_segface.model.build import PRESETS
@@ -48,7 +50,8 @@ def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
     if content.get("format") == FORMAT:
         return _own(content, space, path)
     state = content.get(STATE_KEY, content)
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, Mapping) and bool(state) and all(isinstance(key, str) for key in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(
             f"{path} is neither an edge-segface nor an official SegFace checkpoint",
             found=f"keys {', '.join(map(str, list(content)[:4])) or 'none'}",
@@ -91,18 +94,20 @@ def _content(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size == 0:
             raise CheckpointError(f"{path} is empty", found="0 bytes", remedy="download or save it again")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: what matters is whether it loads
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _unreadable(path, error) from error
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist", remedy="check the path") from error
-    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
             f"{path} is not a readable checkpoint, perhaps cut short",
             found=first_line(error),
             remedy="download or save it again",
         ) from error
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise CheckpointError(
             f"{path} is not a checkpoint", found=type(content).__name__, remedy="give the file that training saved"
         )
@@ -110,12 +115,11 @@ def _content(path: Path) -> Mapping[str, Any]:
 
 
 def _unreadable(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
-    with open(path, "rb") as file:
-        is_archive = file.read(2) == b"PK"
-    if "weights_only" in str(error).lower() and ("GLOBAL" in str(error) or "Unsupported" in str(error)):
+    text = " ".join(str(error).split())
+    if found := re.search(r"GLOBAL \S+|Unsupported (?:global|class)[^.]*|REDUCE[^.]*", text):
         return CheckpointError(
             f"{path} holds Python objects that would run code when loaded, so it was not loaded",
-            found="a pickle with more than tensors" + (" in an archive" if is_archive else ""),
+            found=found[0],
             remedy="save its state dict alone with torch.save(model.state_dict(), F) where you trust it",
         )
     return CheckpointError(f"{path} is not a checkpoint", found=first_line(error), remedy="give a file of torch.save")
@@ -130,7 +134,10 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
             name: value.float() if value.is_floating_point() else value for name, value in content["state_dict"].items()
         }
         model.load_state_dict(state)
-    except (KeyError, AttributeError, RuntimeError) as error:
+        known: dict[str, Any] = {name: content.get(name) for name in ("training_data", "licence", "warp", "f1")}
+        if not all(isinstance(known[name], str) for name in ("training_data", "licence")):
+            raise TypeError("training_data and licence must be texts")
+    except (LookupError, AttributeError, RuntimeError, TypeError, LabelError) as error:
         raise CheckpointError(
             f"{path} is an edge-segface checkpoint that this version cannot load",
             found=" ".join(str(error).split())[:200],
@@ -143,11 +150,8 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
         model.eval(),
         preset=content["preset"],
         space=own_space,
-        training_data=content.get("training_data", "unknown"),
-        licence=content.get("licence", "unknown"),
-        warp=content.get("warp"),
-        f1=content.get("f1"),
         sha256=sha256_of(path),
+        **known,
     )
 
 
