@@ -5,6 +5,7 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0, 1 for our ow
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -168,6 +169,9 @@ def notify_lost_parts(source: LabelSpace, target: LabelSpace) -> None:
 
 
 def main() -> None:
+    for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does, so that what is half written is removed
+        if number := getattr(signal, name, None):
+            signal.signal(number, lambda caught, frame: sys.exit(128 + caught))  # noqa: ARG005
     try:
         app()
     except EdgeSegfaceError as error:

@@ -98,9 +98,11 @@ class LabelSpace:
         return tuple(index for index, part in enumerate(self.parts) if part in self.long_tail_parts)
 
     def id_of(self, part: str) -> int:
-        if part not in self.parts:
-            raise LabelError(f"{self.name} has no part {part!r}", remedy=f"it has {', '.join(self.parts)}")
-        return self.parts.index(part)
+        """By part, such as `left_eye`, or by the name in the dataset, such as `l_eye`."""
+        for words in (self.parts, self.names):
+            if part in words:
+                return words.index(part)
+        raise LabelError(f"{self.name} has no part {part!r}", remedy=f"it has {', '.join(self.parts)}")
 
 
 def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False) -> npt.NDArray[np.uint8]:

@@ -58,6 +58,7 @@ class FaceParser:
         landmarks: Sequence[Landmarks] | None = None,
     ) -> list[ClassMap]:
         """Class maps of several pictures, of any sizes, from one run of the engine."""
+        images_bgr = list(images_bgr)
         for index, image in enumerate(images_bgr):
             check_image(image, "the picture" if len(images_bgr) == 1 else f"picture {index}")
         if rois is None:
@@ -65,6 +66,9 @@ class FaceParser:
         for name, given in (("RoIs", rois), ("sets of landmarks", landmarks)):
             if given is not None and len(given) != len(images_bgr):
                 raise InputError(f"{len(images_bgr)} pictures need as many {name}", found=len(given))
+        for roi in rois:
+            if not isinstance(roi, RoI):
+                raise InputError("a region must be an RoI", found=roi, remedy="make one with RoI.from_box_xyxy")
         if not images_bgr:
             return []
         squares = self.parse_squares(
@@ -110,9 +114,9 @@ class FaceParser:
         self.close()
 
     def _in_square(self, points_xy: Landmarks, roi: RoI) -> npt.NDArray[np.float64]:
-        points = np.asarray(points_xy, dtype=np.float64)
-        if points.shape != (5, 2):
-            raise InputError("landmarks are five points of shape (5, 2)", found=f"shape {points.shape}")
+        points = np.asarray(points_xy)
+        if points.shape != (5, 2) or points.dtype.kind not in "iuf":
+            raise InputError("landmarks are five points of shape (5, 2)", found=f"{points.dtype} {points.shape}")
         matrix = roi.square_from_frame(self.spec.input_size)
         moved: npt.NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
         return moved

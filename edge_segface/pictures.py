@@ -56,6 +56,8 @@ def find_pictures(inputs: Sequence[str]) -> list[Path]:
     """Files, folders (not their subfolders) and globs -> paths, in order, each once."""
     found: dict[Path, Path] = {}
     for text in inputs:
+        if not text:
+            raise ImageError("the name of a picture is empty", remedy="check the variable that it came from")
         path = Path(text)
         try:
             matches, remedy = _matches(text, path)
@@ -68,9 +70,13 @@ def find_pictures(inputs: Sequence[str]) -> list[Path]:
     return list(found.values())
 
 
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 def _matches(text: str, path: Path) -> tuple[list[Path], str]:
     if path.is_dir():
-        pictures = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES and item.is_file())
+        pictures = sorted(item for item in path.iterdir() if _is_picture(item))
         return pictures, f"it should hold {', '.join(sorted(SUFFIXES))} files"
     if path.exists() or not any(sign in text for sign in "*?["):
         return [path], ""

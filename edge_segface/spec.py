@@ -47,8 +47,6 @@ class ModelSpec:
             raise ModelError(f"{self.name} must have outputs `labels`, `logits` or both", found=self.outputs)
         if self.warp not in (None, "roi-tanh"):
             raise ModelError(f"{self.name} uses a warp that this version does not know", found=self.warp)
-        if self.f1 is not None and not set(self.f1) <= set(self.class_names):
-            raise ModelError(f"{self.name} has F1 of classes that are not its own", found=", ".join(self.f1))
         space = LABEL_SPACES.get(self.label_space)
         if space is not None and space.names != self.class_names:
             raise ModelError(
@@ -56,6 +54,8 @@ class ModelSpec:
                 found=", ".join(self.class_names),
                 remedy="export it again from its weights",
             )
+        if self.f1 is not None and not set(self.f1) <= set(self.class_names):
+            raise ModelError(f"{self.name} has F1 of classes that are not its own", found=", ".join(self.f1))
 
     @property
     def space(self) -> LabelSpace:

@@ -3,6 +3,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -82,6 +86,25 @@ def test_bad_input_is_one_line_and_exit_1(tmp_path: Path) -> None:
     edge = FOLDER / "edge.pt"
     assert_one_line_error(run_cli("export", edge, "--out", tmp_path / "x.onnx", "--size", 250), "250", "nearest is 256")
     assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "edge_segface",
+        "export",
+        str(FOLDER / "edge.pt"),
+        "--out",
+        str(tmp_path / "x.onnx"),
+    ]
+    process = subprocess.Popen([*command, "--size", "512"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any(tmp_path.iterdir()):
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(60) != 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_usage_errors_exit_2() -> None:

@@ -130,7 +130,7 @@ def test_broken_and_foreign_files(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_had() -> None:
     with pytest.raises(ModelError, match="no provider is called 'gpu'; choose one of cpu, cuda, tensorrt"):
         OnnxRuntimeEngine(BUNDLED, provider="gpu")
-    with pytest.raises(ModelError, match="at least one thread"):
+    with pytest.raises(ModelError, match="takes 1 to 256 threads"):
         OnnxRuntimeEngine(BUNDLED, threads=0)
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(ModelError, match="has no cuda provider"):
@@ -161,6 +161,8 @@ def test_parser_refuses_what_does_not_fit(engine: Engine, portrait: np.ndarray) 
     parser = FaceParser(engine)
     with pytest.raises(InputError, match="2 pictures need as many RoIs"):
         parser.batch([portrait, portrait], [RoI((1, 1), 5)])
+    with pytest.raises(InputError, match=r"must be an RoI \(found: \(60, 0, 300, 240\)\)"):
+        parser(portrait, (60, 0, 300, 240))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="takes no landmarks"):
         parser(portrait, landmarks=np.zeros((5, 2)))
     with pytest.raises(ImageError, match="picture 1 must have 3 channels"):
@@ -171,7 +173,10 @@ def test_a_provider_that_does_not_start_is_no_silent_cpu(monkeypatch: pytest.Mon
     # What a GPU build does whose libraries are missing: it lists the provider and then runs without it.
     there = [*onnxruntime.get_available_providers(), "CUDAExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
-    with pytest.warns(UserWarning), pytest.raises(ModelError, match="could not start its cuda provider"):
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(ModelError, match="could not start its cuda provider"),
+    ):
         OnnxRuntimeEngine(BUNDLED, provider="cuda")
 
 

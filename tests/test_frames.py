@@ -102,6 +102,9 @@ def test_class_map_answers_by_part() -> None:
     labels = np.array([[0, 0, 14, 14], [14, 2, 8, 0]], np.uint8)
     class_map = ClassMap(labels, CELEBAMASK19)
     assert class_map.mask("hair").sum() == 3
+    assert np.array_equal(class_map.mask("l_eye"), class_map.mask("left_eye"))
+    with pytest.raises(ImageError, match=r"ids beyond lapa11 \(found: 14\)"):
+        ClassMap(labels, LAPA11)
     assert list(class_map.shares()) == ["background", "hair", "skin", "left_eye"]
     assert class_map.shares()["skin"] == 1 / 8
     assert class_map.to_space(LAPA11, drop_missing=True).labels.tolist() == [[0, 0, 10, 10], [10, 1, 5, 0]]

@@ -144,6 +144,10 @@ def _of_other_shape(state: State) -> State:
     return {**state, "linear_fuse.weight": torch.zeros(256, 512, 1, 1)}
 
 
+def _of_other_type(state: State) -> State:
+    return {**state, "linear_fuse.weight": state["linear_fuse.weight"].to(torch.int32)}
+
+
 def _not_finite(state: State) -> State:
     return {**state, "linear_fuse.weight": state["linear_fuse.weight"] * float("nan")}
 
@@ -155,6 +159,7 @@ def _not_finite(state: State) -> State:
         (_resnet, "another backbone .*backbone.conv1.weight"),
         (_without_two, r"linear_c.3.proj.weight, linear_c.3.proj.bias missing, none extra"),
         (_with_extra, r"none missing, classifier.weight, classifier.bias extra"),
+        (_of_other_type, r"other shapes or types .*linear_fuse.weight"),
         (_of_other_shape, r"other shapes .*linear_fuse.weight"),
         (_not_finite, r"not finite .*decoder.fuse.weight"),
         (lambda state: {"a": 1}, "neither an edge-segface nor an official"),
@@ -207,6 +212,17 @@ def test_own_checkpoints_with_wrong_fields(tmp_path: Path, change: State) -> Non
     torch.save({**content, **change}, tmp_path / "x.pt")
     with pytest.raises(CheckpointError, match="x.pt is an edge-segface checkpoint that this version cannot load"):
         load_weights(tmp_path / "x.pt")
+
+
+def test_a_damaged_archive_and_one_of_a_wrapped_network(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    data = bytearray(official_checkpoints["lapa11"].read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "flipped.pt").write_bytes(data)
+    with pytest.raises(CheckpointError, match="fails its checksum"):
+        load_weights(tmp_path / "flipped.pt")
+    state = torch.load(official_checkpoints["lapa11"], weights_only=True)["state_dict_backbone"]
+    torch.save({"state_dict_backbone": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "w.pt")
+    assert load_weights(tmp_path / "w.pt").space == LAPA11
 
 
 def test_keys_that_are_no_texts(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_batch_range_has_three_numbers() -> None:
 
 
 def test_a_space_of_a_later_version_is_an_error_only_when_used() -> None:
-    later = dataclasses.replace(SPEC, label_space="face25", class_names=("a", "b"))
+    later = dataclasses.replace(SPEC, label_space="face25", class_names=("a", "b"), f1=None)
     with pytest.raises(ModelError, match="update edge-segface"):
         _ = later.space
 

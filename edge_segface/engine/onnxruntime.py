@@ -21,6 +21,8 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 
+MOST_THREADS = 256
+
 
 class OnnxRuntimeEngine:
     """One session. It may be shared by threads.
@@ -132,6 +134,8 @@ def _provider(name: str) -> str:
 
 
 def _thread_count(threads: int | None) -> int:
-    if threads is not None and threads < 1:
-        raise ModelError("an engine needs at least one thread", found=threads)
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ModelError(
+            f"an engine takes 1 to {MOST_THREADS} threads", found=threads, remedy="leave it out for all cores"
+        )
     return threads or 0

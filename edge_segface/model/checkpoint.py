@@ -22,6 +22,7 @@ from edge_segface.model.official import STATE_KEY, load_official
 from edge_segface.model.segface import SegFace
 
 FORMAT = "edge-segface checkpoint 1"
+PARALLEL_PREFIX = "module."  # what saving a wrapped network puts before every name
 OFFICIAL_DATA = {
     "celebamask19": "CelebAMask-HQ (official SegFace weights)",
     "lapa11": "LaPa (official SegFace weights)",
@@ -50,6 +51,8 @@ def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
     if content.get("format") == FORMAT:
         return _own(content, space, path)
     state = content.get(STATE_KEY, content)
+    if isinstance(state, Mapping) and state and all(str(key).startswith(PARALLEL_PREFIX) for key in state):
+        state = {str(key).removeprefix(PARALLEL_PREFIX): value for key, value in state.items()}
     named = isinstance(state, Mapping) and bool(state) and all(isinstance(key, str) for key in state)
     if not named or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(
@@ -94,6 +97,14 @@ def _content(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size == 0:
             raise CheckpointError(f"{path} is empty", found="0 bytes", remedy="download or save it again")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if broken := archive.testzip():  # torch does not look at checksums
+                    raise CheckpointError(
+                        f"{path} was damaged on its way",
+                        found=f"{broken} fails its checksum",
+                        remedy="download it again",
+                    )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols: what matters is whether it loads
             content = torch.load(path, map_location="cpu", weights_only=True)

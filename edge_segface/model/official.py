@@ -78,10 +78,10 @@ def load_official(state: Mapping[str, Tensor], space: LabelSpace | None, path: P
             remedy="only the mobilenet checkpoints can be imported; download it again if it should be one",
         )
     own = model.state_dict()
-    wrong = [name for ours, name in names.items() if state[name].shape != own[ours].shape]
+    wrong = [name for ours, name in names.items() if not _fits(state[name], own[ours])]
     if wrong:
         raise CheckpointError(
-            f"{path} has tensors of other shapes than the official MobileNetV3 SegFace",
+            f"{path} has tensors of other shapes or types than the official MobileNetV3 SegFace",
             found=_first_few(wrong),
             remedy="only the mobilenet checkpoints of the released code can be imported",
         )
@@ -119,6 +119,10 @@ def backbone_of(state: Mapping[str, Tensor]) -> str:
     if any(key.startswith("backbone.") for key in state):
         return "not mobilenet: it begins with " + next(key for key in state if key.startswith("backbone."))
     return "no backbone.* keys at all"
+
+
+def _fits(tensor: Tensor, own: Tensor) -> bool:
+    return tensor.shape == own.shape and tensor.is_floating_point() == own.is_floating_point()
 
 
 def _official_name(name: str, tokens: tuple[str, ...]) -> str:
