@@ -132,6 +132,15 @@ def test_from_a_file_to_a_class_map_as_torch(
     assert torch.allclose(normalised(square[None])[0], torch.tensor(image.transpose(2, 0, 1)), atol=1e-6)
 
 
+def test_exported_official_weights_give_the_recorded_labels(official_fixtures: Path, tmp_path: Path) -> None:
+    recorded = np.load(official_fixtures / "segface_celeb_mobilenet_512_io.npz")
+    weights = load_weights(official_fixtures / "segface_celeb_mobilenet_512.pt")
+    exported = export_onnx(weights, tmp_path / "x.onnx", size=512)
+    with load_engine(exported.path) as engine:
+        labels = engine.infer(np.ascontiguousarray(recorded["image"][..., ::-1]))
+    assert (labels == recorded["labels"]).mean() >= 0.9999
+
+
 def test_halved_weights_are_half_the_file_and_computed_in_full(tmp_path: Path) -> None:
     weights = weights_of("pico")
     full = export_onnx(weights, tmp_path / "full.onnx", size=128)
