@@ -97,7 +97,7 @@ def compared(batches: list[Results], expected: Results, roi: RoI, image: UInt8Ar
             agreement = share if agreement is None else min(agreement, share)
         if "logits" in batch:
             difference = float(np.abs(batch["logits"] - expected["logits"][: len(batch["logits"])]).max())
-            worst = difference if worst is None or not difference <= worst else worst  # a NaN stays
+            worst = difference if worst is None else float(np.maximum(worst, difference))  # keeps a NaN
     return Parity(agreement, worst)
 
 
