@@ -79,7 +79,7 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
     """Name -> file, parameters and GFLOP."""
     import torch
 
-    from edge_segface.export.deploy import DeployGraph
+    from edge_segface.export.deploy import MEAN_RGB, STD_RGB, DeployGraph
     from edge_segface.export.onnx_file import write_graph
     from edge_segface.export.rewrite import rewritten
     from edge_segface.model.build import PRESETS
@@ -88,8 +88,8 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
         def __init__(self, model: torch.nn.Module) -> None:
             super().__init__()
             self.model = model
-            self.register_buffer("mean", 255 * torch.tensor((0.485, 0.456, 0.406)))
-            self.register_buffer("deviation", 255 * torch.tensor((0.229, 0.224, 0.225)))
+            self.register_buffer("mean", 255 * torch.tensor(MEAN_RGB))
+            self.register_buffer("deviation", 255 * torch.tensor(STD_RGB))
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             rgb = (image.float().flip(-1) - self.mean) / self.deviation

@@ -29,6 +29,7 @@ class Limits:
 
 FULL = Limits(0.999, 1e-4)
 HALVES = Limits(0.99, 0.02)  # weights stored in 16 bits move the pixels that were nearly tied
+SLACK = 5.0  # how many times the rounding of torch itself: two orders of summation differ by a few
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Parity:
 def check_parity(path: Path, weights: Weights, limits: Limits = FULL) -> Parity:
     """Compares on the picture upright and mirrored, one at a time and as a batch of two; raises when they part.
 
-    With some weights torch in 32 bits is itself far from the exact result. Then the file must be as near to that,
-    taken as torch in 64 bits, as torch in 32 bits is.
+    With some weights torch in 32 bits is itself far from the exact result. Then the file must be about as near to
+    that, taken as torch in 64 bits, as torch in 32 bits is.
     """
     image = read_picture(PORTRAIT)
     roi = RoI.whole((image.shape[0], image.shape[1]))
@@ -73,9 +74,8 @@ def check_parity(path: Path, weights: Weights, limits: Limits = FULL) -> Parity:
     own = compared([in_torch], exact, roi, image)
     assert own.agreement is not None
     assert own.worst_logit is not None
-    if compared(batches, exact, roi, image).within(
-        min(limits.least_agreement, 1 - 2 * (1 - own.agreement)), 3 * own.worst_logit
-    ):
+    least_agreement = min(limits.least_agreement, 1 - SLACK * (1 - own.agreement))
+    if compared(batches, exact, roi, image).within(least_agreement, SLACK * own.worst_logit):
         return parity
     raise ParityError(
         f"the exported {spec.name} does not do what its weights do in torch",
