@@ -23,7 +23,7 @@ import onnxruntime as ort
 
 from edge_segface.bench.stopwatch import machine, percentiles_ms
 from edge_segface.engine.onnxruntime import open_session
-from edge_segface.files import written_whole
+from edge_segface.files import write_text
 
 THREADS = 2
 RESULT = Path(__file__).parent / "results" / "rewrite.json"
@@ -70,8 +70,7 @@ def main() -> None:
         "settings": settings,
         "models": rows,
     }
-    with written_whole(RESULT) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    write_text(json.dumps(report, indent=2) + "\n", RESULT)
     print(table(report))
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from edge_segface.bench.stopwatch import PAPER_FPS, Stopwatch, machine
 from edge_segface.draw import overlay, side_by_side
-from edge_segface.files import written_whole
-from edge_segface.frames import ClassMap, RoI, crop, paste
+from edge_segface.files import write_text
+from edge_segface.frames import ClassMap, RoI, crop, pasted
 from edge_segface.parser import FaceParser
 from edge_segface.pictures import read_picture, write_picture
 from edge_segface.weights import PORTRAIT
@@ -55,8 +55,7 @@ def run_demo(model: str, out: Path, frames: int, **engine_options: Any) -> DemoR
         }
     picture_path, json_path = out / "demo.png", out / "demo.json"
     write_picture(side_by_side(read_picture(PORTRAIT), class_map), picture_path)
-    with written_whole(json_path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(report, indent=2) + "\n", json_path)
     return DemoResult(report, class_map, picture_path, json_path)
 
 
@@ -68,9 +67,7 @@ def _parse_once(parser: FaceParser, encoded: np.ndarray[Any, np.dtype[np.uint8]]
     with watch.stage("infer"):
         labels = parser.parse_squares(square[None])[0]
     with watch.stage("paste"):
-        pasted = np.zeros(image.shape[:2], dtype=np.uint8)
-        paste(labels, PORTRAIT_ROI, pasted)
-        class_map = ClassMap(pasted, parser.space)
+        class_map = ClassMap(pasted(labels, PORTRAIT_ROI, image.shape[:2]), parser.space)
     with watch.stage("draw"):
         overlay(image, class_map)
     return class_map

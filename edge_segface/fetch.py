@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_segface.errors import FetchError, MissingExtra, first_line
-from edge_segface.files import cannot_write, make_folder, sha256_of, written_whole
+from edge_segface.files import cannot_write, make_folder, sha256_of, write_text
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,7 @@ def _record(path: Path) -> dict[str, str]:
 
 def _save_record(path: Path, source: Source, sha256: str, revision: str) -> dict[str, str]:
     record = {"repository": source.repository, "file": source.file, "revision": revision, "sha256": sha256}
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(record, indent=2) + "\n", path)
     return record
 
 

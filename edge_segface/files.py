@@ -36,6 +36,11 @@ def written_whole(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(text: str, target: Path) -> None:
+    with written_whole(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -200,3 +200,10 @@ def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
     ones = np.ones_like(square)
     covered = cv2.warpAffine(ones, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     np.copyto(target, moved, where=np.asarray(covered, dtype=bool))
+
+
+def pasted(square: UInt8Array, roi: RoI, size_hw: tuple[int, ...]) -> UInt8Array:
+    """The labels of an RoI in a picture of `size_hw` that is background elsewhere."""
+    labels = np.zeros(size_hw, dtype=np.uint8)
+    paste(square, roi, labels)
+    return labels

@@ -35,8 +35,8 @@ def parse_pictures(
 ) -> ParseSummary:
     """For each picture NAME: `out`/NAME.png, whose pixels are ids of `space`, and with `draw` NAME.overlay.jpg.
 
-    Parts that `space` lacks become background. Pictures of one stem in different folders or formats keep their suffix
-    and are numbered, so that none overwrites another.
+    What `space` lacks goes where `lost_parts` says. Pictures of one stem in different folders or formats keep their
+    suffix and are numbered, so that none overwrites another.
     """
     check_has_labels(parser.spec)
     if parser.spec.warp is not None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge_segface.engine import Engine, load_engine
 from edge_segface.errors import InputError
-from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, paste
+from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, pasted
 from edge_segface.labels import LabelSpace
 from edge_segface.spec import ModelSpec
 from edge_segface.warp.running import unwarp_labels, warp_picture
@@ -77,12 +77,10 @@ class FaceParser:
                 self._in_square(points, roi) for points, roi in zip(landmarks, rois, strict=True)
             ],
         )  # fmt: skip
-        class_maps = []
-        for image, roi, square in zip(images_bgr, rois, squares, strict=True):
-            labels = np.zeros(image.shape[:2], dtype=np.uint8)
-            paste(square, roi, labels)
-            class_maps.append(ClassMap(labels, self.space))
-        return class_maps
+        return [
+            ClassMap(pasted(square, roi, image.shape[:2]), self.space)
+            for image, roi, square in zip(images_bgr, rois, squares, strict=True)
+        ]
 
     def parse_squares(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
         """Squares (n, s, s, 3) of the model's own size -> labels (n, s, s); landmarks in pixels of the squares."""

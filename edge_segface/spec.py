@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_segface.errors import ModelError
-from edge_segface.files import written_whole
+from edge_segface.files import write_text
 from edge_segface.labels import LABEL_SPACES, LabelSpace
 
 METADATA_KEY = "edge_segface.spec"
@@ -116,8 +116,7 @@ class EngineRecord:
         return engine.with_name(engine.name + ".json")
 
     def save(self, engine: Path) -> None:
-        with written_whole(self.path_for(engine)) as temporary:
-            temporary.write_text(to_json(self, indent=2) + "\n", encoding="utf-8")
+        write_text(to_json(self, indent=2) + "\n", self.path_for(engine))
 
     @classmethod
     def load(cls, engine: Path) -> EngineRecord:

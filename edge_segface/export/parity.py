@@ -14,7 +14,7 @@ import torch
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.errors import ParityError
 from edge_segface.export.deploy import MEAN_RGB, STD_RGB
-from edge_segface.frames import RoI, UInt8Array, crop, paste
+from edge_segface.frames import RoI, UInt8Array, crop, pasted
 from edge_segface.model.checkpoint import Weights
 from edge_segface.model.segface import SegFace
 from edge_segface.pictures import read_picture
@@ -93,18 +93,12 @@ def compared(batches: list[Results], expected: Results, roi: RoI, image: UInt8Ar
     worst: float | None = None
     for batch in batches:
         for found, wanted in zip(batch.get("labels", ()), expected["labels"], strict=False):
-            share = float(np.mean(_pasted(found, roi, image) == _pasted(wanted, roi, image)))
+            share = float(np.mean(pasted(found, roi, image.shape[:2]) == pasted(wanted, roi, image.shape[:2])))
             agreement = share if agreement is None else min(agreement, share)
         if "logits" in batch:
             difference = float(np.abs(batch["logits"] - expected["logits"][: len(batch["logits"])]).max())
             worst = difference if worst is None else float(np.maximum(worst, difference))  # keeps a NaN
     return Parity(agreement, worst)
-
-
-def _pasted(square: UInt8Array, roi: RoI, image: UInt8Array) -> UInt8Array:
-    labels = np.zeros(image.shape[:2], dtype=np.uint8)
-    paste(square, roi, labels)
-    return labels
 
 
 @torch.no_grad()
