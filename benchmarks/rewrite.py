@@ -78,10 +78,11 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
     """Name -> file, parameters and GFLOP."""
     import torch
 
-    from edge_segface.export.deploy import MEAN_RGB, STD_RGB, DeployGraph
+    from edge_segface.export.deploy import DeployGraph
     from edge_segface.export.onnx_file import write_graph
     from edge_segface.export.rewrite import rewritten
     from edge_segface.model.build import PRESETS
+    from edge_segface.model.segface import MEAN_RGB, STD_RGB
 
     class Plain(torch.nn.Module):
         def __init__(self, model: torch.nn.Module) -> None:

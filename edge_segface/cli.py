@@ -5,10 +5,11 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0, 1 for our ow
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +19,8 @@ from edge_segface.labels import label_space
 from edge_segface.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from edge_segface.data import Dataset
+    from edge_segface.engine import Engine
     from edge_segface.labels import LabelSpace
 
 app = typer.Typer(
@@ -36,6 +39,12 @@ Provider = Annotated[
     Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Of ONNX Runtime; others than cpu need another build of it.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all of them by default.")]
+
+
+Kind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]
+Data = Annotated[Path | None, typer.Option(help="The dataset's folder.")]
+FolderLabels = Annotated[Labels | None, typer.Option(help="Label space of a folder's masks.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out samples that cannot be used, and say which.")]
 
 
 @app.command()
@@ -93,6 +102,120 @@ def fetch(
 
     fetched = run(name, sha256)
     typer.echo(f"{fetched.path}\nsha256 {fetched.sha256}, revision {fetched.revision}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Of the package (see `edge-segface recipes`), or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Data = None,
+    dataset: Annotated[Kind | None, typer.Option(help="Instead of the recipe's kind of dataset.")] = None,
+    labels: FolderLabels = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value in the recipe, such as optimizer.lr=1e-3.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes on this machine, each with a device.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    accumulate: Annotated[int, typer.Option(min=1, help="Parts that a batch is cut into, one after another.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare pictures, for each device.")] = 2,
+    threads: Threads = None,
+) -> None:
+    """Train a network by a recipe."""
+    check_training()
+    import torch
+
+    from edge_segface.console import check_progress, notify, train_progress
+    from edge_segface.data import open_dataset
+    from edge_segface.train.loop import train as run_training
+    from edge_segface.train.recipe import load_recipe
+    from edge_segface.train.run import Run
+    from edge_segface.train.setup import Machines
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    followed = load_recipe(recipe, [*(changes or ()), *((f"dataset={dataset}",) if dataset else ())])
+    space = None if labels is None else label_space(labels)
+    run = Run(out)
+    run.check(resume=resume)
+    with check_progress() as on_checked:
+        train_set, val_set = (
+            open_dataset(followed.dataset, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
+            for split in (followed.train_split, followed.val_split)
+        )
+    notify_left_out(train_set, val_set)
+    machines = Machines(accelerator, devices, nodes, accumulate, workers)
+    with train_progress() as on_progress:
+        trained = run_training(followed, train_set, val_set, run, machines, resume=resume, on_progress=on_progress)
+    if trained.stopped:
+        notify(f"stopped at step {trained.steps}; go on with --resume")
+        raise typer.Exit(130)
+    typer.echo(f"{run.best}  mean F1 {trained.best_f1:.2f} on {len(val_set)} pictures of {val_set.split}")
+
+
+@app.command()
+def recipes(name: Annotated[str | None, typer.Argument(help="Show this one.")] = None) -> None:
+    """List the recipes of the package, or show one with all its values."""
+    check_training()
+    from edge_segface.train.recipe import FOLDER, load_recipe, recipe_names, recipe_text
+
+    if name is not None:
+        typer.echo(recipe_text(load_recipe(name)).rstrip())
+        return
+    for each in recipe_names():
+        about = (FOLDER / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        typer.echo(f"{each:18} {about.removeprefix('# ')}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file or a checkpoint.")],
+    dataset: Annotated[Kind, typer.Option(help="Which kind of dataset.")],
+    data: Data = None,
+    labels: FolderLabels = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all; test, or all of a folder, by default.")
+    ] = None,
+    score_size: Annotated[
+        int | None,
+        typer.Option(min=16, help="Compare at this size instead of the mask's own, as SegFace's table does."),
+    ] = None,
+    fit: Annotated[
+        Literal["squash", "whole"] | None,
+        typer.Option(help="How a picture becomes a square; squash for LaPa and Helen, else whole."),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Input of a checkpoint; others have theirs.")] = 512,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+    skip_bad: SkipBad = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Score a model on a labelled dataset, class by class."""
+    from edge_segface.console import check_progress, print_scores, score_progress
+    from edge_segface.data import open_dataset
+    from edge_segface.evaluate import scored
+    from edge_segface.files import write_text
+    from edge_segface.parser import FaceParser
+
+    split = split or ("all" if dataset == "folder" else "test")
+    with FaceParser(load_any(model, size, threads=threads, provider=provider)) as parser:
+        space = label_space(labels) if labels else parser.space if dataset == "folder" else None
+        with check_progress() as on_checked:
+            pictures = open_dataset(dataset, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
+        notify_left_out(pictures)
+        with score_progress(len(pictures)) as on_done:
+            scores = scored(parser, pictures, fit=fit, score_size=score_size, on_done=on_done)
+        report = {
+            **scores.report(),
+            "model": parser.spec.name,
+            "engine": parser.engine.description,
+            "dataset": {"kind": dataset, "split": split, "score_size": score_size or "own", "fit": fit or "default"},
+        }
+    if json_out is not None:
+        write_text(json.dumps(report, indent=2) + "\n", json_out)
+    print_scores(report, parser.space)
 
 
 @app.command()
@@ -158,6 +281,45 @@ def check_torch() -> None:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "train", "making models") from error
+
+
+def check_training() -> None:
+    check_torch()
+    try:
+        import lightning_fabric  # noqa: F401
+        import tensorboard  # noqa: F401
+        import yaml  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train", "training") from error
+
+
+def load_any(model: str, size: int, **options: Any) -> Engine:
+    """Whatever runs a model: an engine by its file, or torch for a checkpoint."""
+    from edge_segface.engine import load_engine
+    from edge_segface.fetch import SOURCES, path_of
+
+    path = path_of(model) if model in SOURCES else Path(model)
+    if path.suffix.lower() not in (".pt", ".pth"):
+        return load_engine(model, **options)
+    check_torch()
+    import torch
+
+    from edge_segface.model.checkpoint import load_weights
+    from edge_segface.model.torch_engine import TorchEngine
+    from edge_segface.spec import check_size
+
+    check_size(size)
+    if options["threads"] is not None:
+        torch.set_num_threads(options["threads"])
+    return TorchEngine(load_weights(path), size)
+
+
+def notify_left_out(*datasets: Dataset) -> None:
+    from edge_segface.console import notify
+
+    for dataset in datasets:
+        for what, names in dataset.left_out.items():
+            notify(f"left out of {dataset.split}: {len(names)} with {what}: {', '.join(names[:3])}")
 
 
 def notify_lost_parts(source: LabelSpace, target: LabelSpace) -> None:

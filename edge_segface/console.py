@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from edge_segface.errors import EdgeSegfaceError
 
 if TYPE_CHECKING:
     from edge_segface.demo import DemoResult
+    from edge_segface.labels import LabelSpace
     from edge_segface.spec import ModelSpec
+    from edge_segface.train.loop import Progress as TrainProgress
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -26,9 +28,7 @@ def notify(text: str) -> None:
 
 @contextmanager
 def picture_progress(total: int) -> Iterator[Callable[[EdgeSegfaceError | None], None]]:
-    columns = (TextColumn("parsing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True) as progress:
-        task = progress.add_task("parsing", total=total)
+    with _bar("parsing", total) as (progress, task):
 
         def on_done(error: EdgeSegfaceError | None) -> None:
             if error is not None:
@@ -36,6 +36,68 @@ def picture_progress(total: int) -> Iterator[Callable[[EdgeSegfaceError | None],
             progress.advance(task)
 
         yield on_done
+
+
+@contextmanager
+def score_progress(total: int) -> Iterator[Callable[[], None]]:
+    with _bar("scoring", total) as (progress, task):
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def check_progress() -> Iterator[Callable[[int, int], None]]:
+    """Of the first opening of a dataset, which reads every sample."""
+    with _bar("checking the dataset", None) as (progress, task):
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
+    """A bar where a person looks on; a line an epoch where the output goes to a file."""
+
+    def on_progress(at: TrainProgress) -> None:
+        words = f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.4f}  {at.images_per_s:.1f} images/s"
+        words += "" if at.best_f1 is None else f"  best F1 {at.best_f1:.2f}"
+        progress.update(task, completed=at.step, total=at.steps, description=words)
+        if at.ended and not stderr.is_terminal:
+            notify(words)
+
+    with _bar("training", None) as (progress, task):
+        yield on_progress
+
+
+@contextmanager
+def _bar(words: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        yield progress, progress.add_task(words, total=total)
+
+
+def print_scores(report: dict[str, Any], space: LabelSpace) -> None:
+    table = Table(title=f"{report['model']} on {report['pictures']} pictures", title_justify="left")
+    for column in ("class", "part", "F1", "IoU"):
+        table.add_column(column, justify="left" if column in ("class", "part") else "right")
+    tail = set(space.long_tail)
+    order = [index for index in range(len(space)) if index not in tail] + sorted(tail)
+    for place, index in enumerate(order):
+        name = space.names[index]
+        last_common = bool(tail) and place == len(order) - len(tail) - 1
+        table.add_row(
+            name, space.titles[index], _score(report["f1"][name]), _score(report["iou"][name]), end_section=last_common
+        )
+    stdout.print(table)
+    stdout.print(f"mean F1 {_score(report['mean_f1'])} (without background), mIoU {_score(report['miou'])}")
+    if tail:
+        stdout.print(
+            f"long-tail mean F1 {_score(report['long_tail_f1'])}: " + ", ".join(space.titles[i] for i in sorted(tail))
+        )
+    for name, score in report.get("merged_f1", {}).items():
+        stdout.print(f"{name} {_score(score)}")
+    stdout.print(f"artefacts {report['artefacts']:.2f} pieces too many or too few, a picture and class")
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def print_spec(spec: ModelSpec) -> None:

@@ -46,6 +46,14 @@ class OutputError(EdgeSegfaceError):
     """A result that cannot be written."""
 
 
+class DatasetError(EdgeSegfaceError):
+    """A labelled dataset that is missing, of another kind, or holds what cannot be used."""
+
+
+class TrainingError(EdgeSegfaceError):
+    """A recipe that cannot be followed, or a run that cannot go on."""
+
+
 class FetchError(EdgeSegfaceError):
     """A download that did not arrive, or is not what was expected."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_segface.errors import FetchError, MissingExtra, first_line
-from edge_segface.files import cannot_write, make_folder, sha256_of, write_text
+from edge_segface.files import cache_folder, cannot_write, make_folder, sha256_of, write_text
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,8 @@ class Fetched:
 SOURCES = {"segface-mobilenet-celeb-512": Source("kartiknarayan/SegFace", "mobilenet_celeba_512/model_299.pt")}
 
 
-def home() -> Path:
-    """Where fetched files live: $EDGE_SEGFACE_HOME, or edge-segface in the user's cache folder."""
-    if given := os.environ.get("EDGE_SEGFACE_HOME"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge-segface"
-
-
 def path_of(name: str) -> Path:
-    return home() / f"{name}.pt"
+    return cache_folder() / f"{name}.pt"
 
 
 def fetch(name: str, sha256: str | None = None) -> Fetched:

@@ -54,6 +54,13 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     )
 
 
+def cache_folder() -> Path:
+    """Where what can be had again is kept: $EDGE_SEGFACE_HOME, or edge-segface in the user's cache folder."""
+    if given := os.environ.get("EDGE_SEGFACE_HOME"):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge-segface"
+
+
 def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:

@@ -16,9 +16,9 @@ from edge_segface.engine.base import Engine
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.errors import ImageError, InputError, MissingExtra, ModelError
 from edge_segface.export.onnx_file import export_onnx
-from edge_segface.export.parity import normalised
 from edge_segface.frames import RoI, crop
 from edge_segface.model.checkpoint import load_weights
+from edge_segface.model.segface import normalised
 from edge_segface.parser import FaceParser
 from edge_segface.warp.training import WarpedSegFace
 from edge_segface.weights import FOLDER

@@ -14,13 +14,13 @@ from edge_segface.engine import load_engine
 from edge_segface.errors import ModelError, OutputError, ParityError
 from edge_segface.export import onnx_file
 from edge_segface.export.onnx_file import export_onnx
-from edge_segface.export.parity import HALVES, check_parity, normalised
+from edge_segface.export.parity import HALVES, check_parity
 from edge_segface.export.rewrite import resized_channels_last, rewritten
 from edge_segface.frames import RoI, crop
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import Weights, load_weights
-from edge_segface.model.segface import SegFace
+from edge_segface.model.segface import SegFace, normalised
 from edge_segface.spec import ModelSpec
 
 

@@ -11,11 +11,11 @@ import torch
 import torchvision
 
 from edge_segface.errors import CheckpointError
-from edge_segface.export.parity import normalised
 from edge_segface.labels import CELEBAMASK19, HELEN11, LAPA11, LabelSpace
 from edge_segface.model.build import build_edge, build_paper
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
 from edge_segface.model.official import CELEB_TOKENS, LAPA_TOKENS, official_names
+from edge_segface.model.segface import normalised
 from edge_segface.warp.training import WarpedSegFace
 
 State = dict[str, Any]

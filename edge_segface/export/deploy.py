@@ -14,10 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_segface.export.rewrite import RewrittenSegFace, resized_channels_last, rewritten
-from edge_segface.model.segface import SegFace
-
-MEAN_RGB = (0.485, 0.456, 0.406)
-STD_RGB = (0.229, 0.224, 0.225)
+from edge_segface.model.segface import MEAN_RGB, STD_RGB, SegFace
 
 
 class DeployGraph(nn.Module):

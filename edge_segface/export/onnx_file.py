@@ -41,22 +41,9 @@ def export_onnx(
         raise OutputError(
             f"cannot export to {out}", found=out.suffix or "no suffix", remedy="name a file that ends in .onnx"
         )
-    spec = ModelSpec(
-        name=out.stem,
-        preset=weights.preset,
-        label_space=weights.space.name,
-        class_names=weights.space.names,
-        input_size=size,
-        outputs=OUTPUTS[outputs],
-        precision="fp32",
-        training_data=weights.training_data,
-        weights_licence=weights.licence,
-        made_by=f"edge-segface {__version__}, torch {torch.__version__}"
-        + (", weights in 16 bits" if half_weights else ""),
-        warp=weights.warp,
-        f1=weights.f1,
-        parent_sha256=weights.sha256,
-    )
+    stored = ", weights in 16 bits" if half_weights else ""
+    made_by = f"edge-segface {__version__}, torch {torch.__version__}{stored}"
+    spec = weights.spec(out.stem, size, OUTPUTS[outputs], made_by)
     with written_whole(out) as temporary:
         write_graph(DeployGraph(weights.model, size, spec.outputs), size, spec.outputs, temporary)
         graph = onnx.load(temporary)

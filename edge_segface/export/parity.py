@@ -13,10 +13,9 @@ import torch
 
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.errors import ParityError
-from edge_segface.export.deploy import MEAN_RGB, STD_RGB
 from edge_segface.frames import RoI, UInt8Array, crop, pasted
 from edge_segface.model.checkpoint import Weights
-from edge_segface.model.segface import SegFace
+from edge_segface.model.segface import SegFace, normalised
 from edge_segface.pictures import read_picture
 from edge_segface.weights import PORTRAIT
 
@@ -109,9 +108,3 @@ def torch_results(model: SegFace, squares_bgr: UInt8Array) -> Results:
     low_logits = torch.nn.functional.avg_pool2d(own, own.shape[-1] * 4 // image.shape[-1])
     labels = model(image).argmax(dim=1).to(torch.uint8)
     return {"labels": labels.numpy(), "logits": low_logits.numpy()}
-
-
-def normalised(squares_bgr: UInt8Array) -> torch.Tensor:
-    """BGR bytes (n, s, s, 3) -> what the network is trained on (n 3 s s)"""
-    rgb = torch.from_numpy(np.ascontiguousarray(squares_bgr[..., ::-1])).permute(0, 3, 1, 2) / 255
-    return (rgb - torch.tensor(MEAN_RGB)[:, None, None]) / torch.tensor(STD_RGB)[:, None, None]

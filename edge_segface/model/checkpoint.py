@@ -20,6 +20,7 @@ from edge_segface.labels import LAPA11, LabelSpace, label_space
 from edge_segface.model.build import PRESETS
 from edge_segface.model.official import STATE_KEY, load_official
 from edge_segface.model.segface import SegFace
+from edge_segface.spec import ModelSpec
 
 FORMAT = "edge-segface checkpoint 1"
 PARALLEL_PREFIX = "module."  # what saving a wrapped network puts before every name
@@ -43,6 +44,24 @@ class Weights:
     warp: str | None = None
     f1: dict[str, float] | None = None
     sha256: str | None = None
+
+    def spec(self, name: str, size: int, outputs: tuple[str, ...], made_by: str) -> ModelSpec:
+        """What an artefact made of these weights says of itself, before anything lowers its precision."""
+        return ModelSpec(
+            name=name,
+            preset=self.preset,
+            label_space=self.space.name,
+            class_names=self.space.names,
+            input_size=size,
+            outputs=outputs,
+            precision="fp32",
+            training_data=self.training_data,
+            weights_licence=self.licence,
+            made_by=made_by,
+            warp=self.warp,
+            f1=self.f1,
+            parent_sha256=self.sha256,
+        )
 
 
 def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:

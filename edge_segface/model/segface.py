@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from edge_segface.frames import UInt8Array
+
+MEAN_RGB = (0.485, 0.456, 0.406)
+STD_RGB = (0.229, 0.224, 0.225)
 
 
 class SegFace(nn.Module):
@@ -19,3 +26,12 @@ class SegFace(nn.Module):
         if logits.shape[2:] == image.shape[2:]:
             return logits
         return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
+
+
+def normalised(squares_bgr: UInt8Array | Tensor) -> Tensor:
+    """BGR bytes (b s s 3) -> what a network is trained on (b 3 s s)"""
+    if isinstance(squares_bgr, np.ndarray):
+        squares_bgr = torch.from_numpy(np.ascontiguousarray(squares_bgr))
+    rgb = squares_bgr.flip(-1).permute(0, 3, 1, 2) / 255
+    mean, deviation = (torch.tensor(values, device=rgb.device)[:, None, None] for values in (MEAN_RGB, STD_RGB))
+    return (rgb - mean) / deviation

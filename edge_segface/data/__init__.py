@@ -1,0 +1,48 @@
+"""Labelled pictures, by whichever reader knows their layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_segface.data.celebamask import open_celebamask
+from edge_segface.data.dataset import Dataset, OnChecked, Sample, checked
+from edge_segface.data.drawn import open_drawn
+from edge_segface.data.folder import open_folder
+from edge_segface.data.helen import open_helen
+from edge_segface.data.lapa import open_lapa
+from edge_segface.errors import DatasetError
+from edge_segface.labels import CELEBAMASK19, LabelSpace
+
+__all__ = ["Dataset", "Sample", "open_dataset"]
+
+PUBLISHED = {"celebamask": open_celebamask, "lapa": open_lapa, "helen": open_helen}
+
+
+def open_dataset(
+    kind: str,
+    root: Path | None,
+    split: str,
+    space: LabelSpace | None = None,
+    *,
+    skip_bad: bool = False,
+    on_checked: OnChecked | None = None,
+) -> Dataset:
+    """A split of a dataset, every sample of it read once. `space` is that of a folder's masks."""
+    if kind == "drawn":
+        return open_drawn(split)
+    if root is None:
+        raise DatasetError(
+            f"{kind} needs a folder", remedy="give it with --data, or try --dataset drawn, which needs none"
+        )
+    if kind == "folder":
+        dataset = open_folder(root, split, space or CELEBAMASK19)
+    elif kind in PUBLISHED:
+        dataset = PUBLISHED[kind](root, split)
+        if space is not None and space != dataset.space:
+            raise DatasetError(
+                f"{kind} is labelled in {dataset.space.name}", found=space.name, remedy="leave --labels out"
+            )
+    else:
+        known = ", ".join((*PUBLISHED, "folder", "drawn"))
+        raise DatasetError(f"no dataset is called {kind!r}", remedy=f"choose one of {known}")
+    return checked(dataset, skip_bad=skip_bad, on_checked=on_checked)

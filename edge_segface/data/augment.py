@@ -1,0 +1,137 @@
+"""What training makes of a dataset: one square picture, its labels and maybe five points, for each place of an epoch.
+
+Everything random comes from the generator that is handed in, so a picture depends on the seed, the epoch and its place
+in the epoch alone: not on how many processes load it, and not on whether training was interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge_segface.data.backdrops import backdrop, colour
+from edge_segface.data.borrow import lend, lenders
+from edge_segface.data.colour import as_a_camera_sees_it
+from edge_segface.data.dataset import Dataset, Points, Sample, resized_labels
+from edge_segface.data.geometry import moved_labels, moved_picture, moved_points, placed, squeezed
+from edge_segface.data.scenes import compose
+from edge_segface.frames import OUTSIDE_BGR, UInt8Array
+from edge_segface.labels import LabelSpace
+
+Picked = tuple[UInt8Array, UInt8Array, Points | None]
+Augmentation = Callable[[int, np.random.Generator], Picked]
+
+
+def squashed(sample: Sample, size: int) -> Picked:
+    """The whole picture as a square, whatever its shape, as SegFace takes it."""
+    height, width = sample.labels.shape
+    landmarks = None if sample.landmarks_xy is None else sample.landmarks_xy * (size / width, size / height)
+    if (height, width) == (size, size):
+        return sample.image_bgr, sample.labels, landmarks
+    return squeezed(sample.image_bgr, size), resized_labels(sample.labels, (size, size)), landmarks
+
+
+def lapa_affine(sample: Sample, size: int, rng: np.random.Generator) -> Picked:
+    """SegFace's own for LaPa: turned by up to 30 degrees, scaled by 0.5 to 3, shifted by up to 20 px, then squashed."""
+    height, width = sample.labels.shape
+    middle = np.array([width - 1, height - 1]) / 2
+    shift_x, shift_y = rng.uniform(-20, 20, 2)
+    matrix = placed(middle, (middle[0] + shift_x, middle[1] + shift_y), rng.uniform(0.5, 3), rng.uniform(-30, 30))
+    landmarks = None if sample.landmarks_xy is None else moved_points(sample.landmarks_xy, matrix)
+    image = moved_picture(sample.image_bgr, matrix, (width, height))
+    labels = moved_labels(sample.labels, matrix, (width, height))
+    return squashed(Sample(sample.name, image, labels, landmarks), size)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Ours: portraits as a tracked face looks, and whole frames with several heads or none, seen by a camera."""
+
+    scenes: float = 0.3  # the share of whole frames
+    borrow: float = 0.3  # the chance that a portrait borrows a rare part
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.scenes <= 1 and 0 <= self.borrow <= 1):
+            raise ValueError("shares lie between 0 and 1")
+
+
+class CameraAugmentation:
+    def __init__(self, dataset: Dataset, size: int, camera: Camera) -> None:
+        self.dataset, self.size, self.camera = dataset, size, camera
+        self.space: LabelSpace = dataset.space
+        self.lenders = lenders(dataset, self.space) if camera.borrow else {}
+
+    def __call__(self, index: int, rng: np.random.Generator) -> Picked:
+        if rng.random() < self.camera.scenes:
+            image, labels = self.whole_frame(index, rng)
+        else:
+            image, labels = self.portrait(index, rng)
+        return as_a_camera_sees_it(image, rng), labels, None
+
+    def portrait(self, index: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
+        """One face, turned, nearer or farther, off the middle, cut by the edge, before its own or another backdrop."""
+        sample = self.dataset[index]
+        if self.lenders and rng.random() < self.camera.borrow:
+            part = str(rng.choice(list(self.lenders)))
+            lender = self.dataset[int(rng.choice(self.lenders[part]))]
+            sample = lend(lender, part, sample, self.space, rng)
+        height, width = sample.labels.shape
+        scale = self.size / max(height, width) * math.exp(rng.uniform(math.log(0.45), math.log(1.7)))
+        angle = float(rng.normal(0, 14)) if rng.random() < 0.8 else 0.0
+        looked_at = np.array([width - 1, height - 1]) / 2 + rng.uniform(-0.18, 0.18, 2) * (width, height)
+        mirror = bool(rng.random() < 0.5)
+        matrix = placed(looked_at, ((self.size - 1) / 2, (self.size - 1) / 2), scale, angle, mirror)
+        ids = self.space.flip_table[sample.labels] if mirror else sample.labels
+        square = (self.size, self.size)
+        beyond = rng.random()
+        if beyond < 0.2:
+            return moved_picture(sample.image_bgr, matrix, square, outside=None), moved_labels(
+                ids, matrix, square, mirrored_outside=True
+            )
+        labels = moved_labels(ids, matrix, square)
+        if beyond < 0.6:
+            outside = OUTSIDE_BGR if rng.random() < 0.5 else colour(rng)
+            return moved_picture(sample.image_bgr, matrix, square, outside), labels
+        # Before another backdrop; where the picture ends its backdrop may go on (a picture on a wall) or not.
+        image = backdrop(square, rng, self._others(rng), self.space)
+        moved = moved_picture(sample.image_bgr, matrix, square)
+        shown = labels > 0
+        if rng.random() < 0.4:
+            shown = moved_labels(np.ones_like(ids), matrix, square) > 0
+        soft = cv2.GaussianBlur(shown.astype(np.float32), (0, 0), 0.8)[..., None]
+        return np.asarray(np.rint(image * (1 - soft) + moved * soft), dtype=np.uint8), labels
+
+    def whole_frame(self, index: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
+        """A camera's frame as the parser sees it when it looks for faces: shrunk into the square, with bars."""
+        width_over_height = float(rng.choice([4 / 3, 4 / 3, 16 / 9, 1.0, 3 / 4]))
+        width = self.size if width_over_height >= 1 else round(self.size * width_over_height)
+        height = round(self.size / width_over_height) if width_over_height >= 1 else self.size
+        count = int(rng.choice([0, 1, 2, 3, 4], p=[0.12, 0.4, 0.26, 0.14, 0.08]))
+        heads = [self.dataset[index], *self._others(rng, max(0, count - 1))][:count]
+        largest = 0.9 if count == 1 else 0.6 if count == 2 else 0.4
+        heights = [height * math.exp(rng.uniform(math.log(0.1), math.log(largest))) for _ in heads]
+        scene = compose(heads, heights, (width, height), self.space, rng, self._others(rng), cut_off=0.3)
+        image = np.full((self.size, self.size, 3), OUTSIDE_BGR, dtype=np.uint8)
+        labels = np.zeros((self.size, self.size), dtype=np.uint8)
+        there = np.s_[(self.size - height) // 2 :, (self.size - width) // 2 :]
+        image[there][:height, :width] = scene.image_bgr
+        labels[there][:height, :width] = scene.labels
+        return image, labels
+
+    def _others(self, rng: np.random.Generator, count: int = 3) -> list[Sample]:
+        return [self.dataset[int(index)] for index in rng.integers(0, len(self.dataset), count)]
+
+
+def augmentation(name: str, dataset: Dataset, size: int, camera: Camera) -> Augmentation:
+    if name == "camera":
+        return CameraAugmentation(dataset, size, camera)
+    if name == "lapa":
+        return lambda index, rng: lapa_affine(dataset[index], size, rng)
+    return lambda index, rng: squashed(dataset[index], size)  # noqa: ARG005
+
+
+AUGMENTATIONS = ("none", "lapa", "camera")

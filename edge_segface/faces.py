@@ -1,0 +1,79 @@
+"""Where faces are in a class map: what lets a parser find its own faces in a whole frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.frames import ClassMap, RoI, UInt8Array
+from edge_segface.labels import LabelSpace
+
+# A face is skin and what lies on it. Ears are left out, as LaPa counts them as skin and hair often hides them.
+INNER_PARTS = (
+    "left_brow", "right_brow", "left_eye", "right_eye", "nose", "inner_mouth", "lower_lip", "upper_lip", "glasses",
+)  # fmt: skip
+FACE_PARTS = ("skin", *INNER_PARTS)
+# Kinds of inner parts, of which a face shows at least two: skin alone may be a hand or a wall.
+KINDS = (
+    ("left_brow", "right_brow", "left_eye", "right_eye", "glasses"),
+    ("nose",),
+    ("inner_mouth", "lower_lip", "upper_lip"),
+)
+
+ROI_GROWTH = 2.0  # the RoI over the longer side of the face's box: head, hat and shoulders
+MIN_SIDE = 10  # pixels of the class map
+MIN_FILLED = 0.35  # of the box, by the face
+
+
+@dataclass(frozen=True)
+class Face:
+    """The box of a face (left, top, right, bottom: outer edges in pixels), and how much speaks for it, 0..1."""
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+
+    @property
+    def roi(self) -> RoI:
+        return RoI.from_box_xyxy(self.box_xyxy, grow=ROI_GROWTH)
+
+
+def face_ids(space: LabelSpace) -> npt.NDArray[np.uint8]:
+    return _ids(FACE_PARTS, space)
+
+
+def find_faces(class_map: ClassMap, min_side: int = MIN_SIDE) -> list[Face]:
+    """The faces of a class map, largest first."""
+    labels, space = class_map.labels, class_map.space
+    face = np.isin(labels, face_ids(space)).astype(np.uint8)
+    # A thin bridge between two faces is cut; the box is that of the whole piece, which lost a pixel on each side.
+    opened = np.asarray(cv2.morphologyEx(face, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    count, pieces, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    kind_of_id = _kind_of_id(space)
+    found = []
+    for piece in range(1, count):
+        left, top, width, height, area = (int(number) for number in numbers[piece])
+        if min(width, height) < min_side or area < MIN_FILLED * width * height:
+            continue
+        there = np.s_[top : top + height, left : left + width]
+        shares = np.bincount(kind_of_id[labels[there][pieces[there] == piece]], minlength=len(KINDS) + 1)[1:] / area
+        seen = np.minimum(shares / 0.01, 1).sum()  # a kind counts fully from a hundredth of the face on
+        if seen < 2:
+            continue
+        found.append(
+            Face((float(left), float(top), float(left + width), float(top + height)), float(seen / len(KINDS)))
+        )
+    return sorted(found, key=lambda face: -(face.box_xyxy[3] - face.box_xyxy[1]))
+
+
+def _kind_of_id(space: LabelSpace) -> npt.NDArray[np.uint8]:
+    table = np.zeros(256, dtype=np.uint8)
+    for number, kind in enumerate(KINDS, 1):
+        table[_ids(kind, space)] = number
+    return table
+
+
+def _ids(parts: tuple[str, ...], space: LabelSpace) -> UInt8Array:
+    return np.array([space.parts.index(part) for part in parts if part in space.parts], dtype=np.uint8)

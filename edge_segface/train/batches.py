@@ -1,0 +1,101 @@
+"""Batches for torch: what the augmentation makes for each place of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import Dataset as TorchDataset
+
+from edge_segface.data.augment import Augmentation
+from edge_segface.data.dataset import Dataset, Sample
+from edge_segface.data.pieces import pieces_of
+from edge_segface.data.sampling import Batches, Place
+from edge_segface.train.recipe import Consensus
+
+CACHED_BYTES = 3 << 30
+
+Item = tuple[str, tuple[object, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    images: Tensor  # b s s 3, BGR bytes
+    labels: Tensor  # b s s
+    landmarks: Tensor | None  # b 5 2
+    pieces: Tensor | None  # b s s
+    names: list[str]
+
+    def to(self, device: torch.device) -> Batch:
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def each(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
+
+        return Batch(change(self.images), change(self.labels), each(self.landmarks), each(self.pieces), self.names)
+
+
+class Places(TorchDataset[Item]):
+    """Place of an epoch -> picture, labels, landmarks and pieces, the same whoever asks and whenever."""
+
+    def __init__(self, augment: Augmentation, names: Sequence[str], seed: int, consensus: Consensus) -> None:
+        self.augment, self.names, self.seed, self.consensus = augment, names, seed, consensus
+
+    def __getitem__(self, at: Place) -> Item:
+        epoch, place, index = at
+        image, labels, landmarks = self.augment(index, np.random.default_rng([self.seed, epoch, place]))
+        pieces = pieces_of(labels, self.consensus.min_area, self.consensus.most) if self.consensus.weight else None
+        return self.names[index], (image, labels, landmarks, pieces)
+
+
+def loader(places: Places, batches: Batches, workers: int, *, pin: bool) -> Iterator[Batch]:
+    data: DataLoader[Any] = DataLoader(
+        places,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_collated,
+        worker_init_fn=_one_thread,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(data)
+
+
+def cached(dataset: Dataset) -> Dataset:
+    """The dataset in memory, as long as that takes little of it; worker processes then share it."""
+    first = dataset[0]
+    if (first.image_bgr.nbytes + first.labels.nbytes) * len(dataset) > CACHED_BYTES:
+        return dataset
+    samples: dict[str, Sample] = {name: dataset.read(name) for name in dataset.names}
+    return replace(dataset, read=samples.__getitem__)
+
+
+def _collated(items: list[Item]) -> Batch:
+    columns = list(zip(*(values for _, values in items), strict=True))
+    images, labels, landmarks, pieces = (
+        None if column[0] is None else torch.from_numpy(np.stack(column)) for column in columns
+    )
+    assert images is not None
+    assert labels is not None
+    return Batch(
+        images,
+        labels.long(),
+        None if landmarks is None else landmarks.float(),
+        None if pieces is None else pieces.long(),
+        [name for name, _ in items],
+    )
+
+
+def _one_thread(_: int) -> None:
+    if get_worker_info() is not None:
+        cv2.setNumThreads(0)

@@ -1,0 +1,358 @@
+"""The training loop: one for every recipe, dataset and number of devices."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from edge_segface.data import Dataset
+from edge_segface.data.augment import augmentation
+from edge_segface.data.sampling import Batches, classes_shown, repeat_factors
+from edge_segface.draw import colour, overlay
+from edge_segface.errors import TrainingError
+from edge_segface.evaluate import FITS, Scores, parsed, scored
+from edge_segface.frames import ClassMap, UInt8Array
+from edge_segface.labels import label_space
+from edge_segface.model.checkpoint import Weights, save_weights
+from edge_segface.model.segface import SegFace
+from edge_segface.model.torch_engine import TorchEngine
+from edge_segface.parser import FaceParser
+from edge_segface.train.batches import Batch, Places, cached, loader
+from edge_segface.train.ema import Ema
+from edge_segface.train.recipe import Recipe, plain
+from edge_segface.train.run import Run
+from edge_segface.train.setup import (
+    Machines,
+    check_batches,
+    learning_rate,
+    make_learner,
+    make_optimizer,
+    start_fabric,
+    starting_network,
+)  # fmt: skip
+
+LOOK_EVERY = 20  # steps between looks at the losses, each of which waits for the device
+SAVE_SECONDS = 600.0  # an epoch that takes longer is saved in between
+EXAMPLES = 4
+
+
+@dataclass
+class Progress:
+    """What a progress bar shows."""
+
+    step: int
+    steps: int
+    epoch: int  # from 1
+    epochs: int
+    loss: float = math.nan
+    images_per_s: float = math.nan
+    best_f1: float | None = None
+    ended: bool = False  # an epoch, with this step
+
+
+@dataclass(frozen=True)
+class Trained:
+    run: Run
+    steps: int
+    best_f1: float | None
+    stopped: bool  # by Ctrl-C, before the end
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def train(
+    recipe: Recipe,
+    train_set: Dataset,
+    val_set: Dataset,
+    run: Run,
+    machines: Machines | None = None,
+    *,
+    resume: bool = False,
+    on_progress: OnProgress = lambda _: None,
+) -> Trained:
+    """Follows a recipe to its end, or to Ctrl-C, which saves first. What comes out does not depend on interruptions."""
+    machines = machines or Machines()
+    fabric = start_fabric(recipe, machines)
+    torch.manual_seed(recipe.seed)
+    state = run.load(recipe) if resume else None
+    if state is None and fabric.is_global_zero:
+        run.begin(recipe, {"train": described(train_set), "val": described(val_set)})
+    fabric.barrier()
+
+    space = label_space(recipe.label_space)
+    train_set, val_set = cached(train_set.to_space(space)), val_set.to_space(space)
+    counted = bool(recipe.repeat_threshold or recipe.contrastive.weight)
+    shown = classes_shown(train_set) if counted else np.zeros((len(train_set), len(space)), dtype=bool)
+    factors = repeat_factors(shown, recipe.repeat_threshold)
+    step = state["step"] if state else 0
+    batches = Batches(
+        factors,
+        recipe.seed,
+        recipe.batch,
+        recipe.epochs,
+        step,
+        fabric.global_rank,
+        fabric.world_size,
+        machines.accumulate,
+    )
+    check_batches(batches, len(train_set))
+
+    model = starting_network(recipe)
+    ema = Ema(model, recipe.ema) if recipe.ema else None
+    learner = make_learner(model, recipe, shown.sum(axis=0), fabric.device)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no such layer for CPUs
+        learner.network = convert_sync_batchnorm(learner.network)  # type: ignore[no-untyped-call]
+    wrapped, optimizer = fabric.setup(learner, make_optimizer(learner, recipe))
+    if ema:
+        ema.model.to(fabric.device)
+    weights = Weights(
+        model,
+        preset=recipe.preset,
+        space=space,
+        training_data=f"{len(train_set)} pictures of {train_set.kind} {train_set.root.name}, {recipe.epochs} epochs",
+        licence=recipe.licence,
+        warp=recipe.warp,
+    )
+    training = Training(fabric, recipe, run, wrapped, learner, ema, optimizer, batches, val_set, weights, step)
+    if state:
+        training.load_state_dict(state)
+        if fabric.is_global_zero:
+            run.forget_metrics_after(step)
+    augment = augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera)
+    places = Places(augment, train_set.names, recipe.seed, recipe.consensus)
+    data = loader(places, batches, machines.workers, pin=fabric.device.type == "cuda")
+    return training.follow(data, on_progress)
+
+
+@dataclass
+class Training:
+    """A run between two steps, and how it moves on."""
+
+    fabric: Any
+    recipe: Recipe
+    run: Run
+    wrapped: Any  # the learner, with what several devices put around it
+    learner: Any
+    ema: Ema[SegFace] | None
+    optimizer: Any
+    batches: Batches
+    val_set: Dataset
+    weights: Weights  # all that is said of them, and the network that is trained
+    step: int
+    best_f1: float | None = None
+
+    def __post_init__(self) -> None:
+        self.steps = self.recipe.epochs * self.batches.steps_per_epoch
+        self.losses: list[dict[str, Tensor]] = []  # of the steps since the last look
+        self.shown: list[str] = []  # their pictures
+        self.sums: dict[str, float] = {}  # of the epoch, over what was looked at
+        self.summed = 0
+
+    def follow(self, data: Iterator[Batch], on_progress: OnProgress) -> Trained:
+        progress = Progress(self.step, self.steps, 1, self.recipe.epochs, best_f1=self.best_f1)
+        board = SummaryWriter(str(self.run.folder / "tensorboard")) if self.fabric.is_global_zero else None
+        saved_s = looked_s = time.monotonic()
+        looked_step = self.step
+        stopped = False
+        with stop_signals() as asked:
+            while self.step < self.steps and not stopped:
+                epoch = self.step // self.batches.steps_per_epoch
+                self.one_step(data, epoch)
+                self.step += 1
+                at_end = self.step % self.batches.steps_per_epoch == 0
+                if at_end or self.step % LOOK_EVERY == 0:
+                    progress.loss = self.look()
+                    now_s = time.monotonic()
+                    progress.images_per_s = (self.step - looked_step) * self.recipe.batch / (now_s - looked_s)
+                    stopped = self.any_asked(asked)
+                    if at_end:
+                        self.end_epoch(epoch, progress, board)
+                    if at_end or stopped or now_s - saved_s > SAVE_SECONDS:
+                        self.save()
+                        saved_s = now_s
+                    looked_step, looked_s = self.step, time.monotonic()
+                progress.step, progress.epoch, progress.best_f1, progress.ended = self.step, epoch + 1, self.best_f1, at_end
+                on_progress(progress)
+        if board is not None:
+            board.close()
+        return Trained(self.run, self.step, self.best_f1, stopped=self.step < self.steps)
+
+    def one_step(self, data: Iterator[Batch], epoch: int) -> None:
+        recipe, parts = self.recipe, self.batches.accumulate
+        rate = learning_rate(recipe.schedule, recipe.optimizer.lr, self.step, self.steps, self.batches.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.wrapped.train()
+        for part in range(parts):
+            batch = next(data).to(self.fabric.device)
+            with self.fabric.no_backward_sync(self.wrapped, enabled=part < parts - 1):
+                losses = self.wrapped(batch.images, batch.labels, batch.landmarks, batch.pieces, epoch)
+                self.fabric.backward(losses["total"] / parts)
+            self.losses.append({name: loss.detach() for name, loss in losses.items()})
+            self.shown.append(f"step {self.step + 1}, pictures " + ", ".join(batch.names))
+        if recipe.optimizer.clip:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimizer, max_norm=recipe.optimizer.clip, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.weights.model)
+
+    def look(self) -> float:
+        """Waits for the device and checks the losses since the last look. Returns their mean total."""
+        names = list(self.losses[0])
+        table = torch.stack(
+            [torch.stack([step[name].float() for name in names]) for step in self.losses]
+        )  # steps names
+        bad = ~table.isfinite().all(dim=1)
+        if self.fabric.all_reduce(bad.any().float(), reduce_op="sum") > 0:
+            first = int(bad.nonzero()[0]) if bad.any() else None
+            kept = f"{self.run.state} is from before it" if self.run.state.exists() else "nothing was saved yet"
+            raise TrainingError(
+                "the loss is not a number any more",
+                found="another process has the batch" if first is None else self.shown[first],
+                remedy=f"lower optimizer.lr or set optimizer.clip; {kept}",
+            )
+        means = table.mean(dim=0).tolist()
+        for name, mean in zip(names, means, strict=True):
+            self.sums[name] = self.sums.get(name, 0.0) + mean * len(self.losses)
+        self.summed += len(self.losses)
+        self.losses, self.shown = [], []
+        return float(means[names.index("total")])
+
+    def any_asked(self, asked: list[int]) -> bool:
+        return bool(
+            self.fabric.all_reduce(torch.tensor(float(bool(asked)), device=self.fabric.device), reduce_op="sum") > 0
+        )
+
+    def end_epoch(self, epoch: int, progress: Progress, board: SummaryWriter | None) -> None:
+        record: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "step": self.step,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "loss": {name: round(total / self.summed, 6) for name, total in self.sums.items()},
+            "images_per_s": round(progress.images_per_s, 2),
+        }
+        self.sums, self.summed = {}, 0
+        if (epoch + 1) % self.recipe.validate_epochs == 0 or self.step == self.steps:
+            record["val"] = self.validate(board)
+        options = self.recipe.contrastive
+        if options.weight and (epoch + 1) % options.regroup_epochs == 0:
+            self.learner.contrast.regroup()
+        if board is not None:
+            self.run.write_metrics(record)
+            for name, value in record["loss"].items():
+                board.add_scalar(f"loss/{name}", value, self.step)
+            board.add_scalar("lr", record["lr"], self.step)
+            for name, value in record.get("val", {}).get("f1", {}).items():
+                board.add_scalar(f"f1/{name}", math.nan if value is None else value, self.step)
+            for name in ("mean_f1", "miou", "artefacts", "long_tail_f1"):
+                if name in record.get("val", {}):
+                    board.add_scalar(f"val/{name}", record["val"][name], self.step)
+
+    def validate(self, board: SummaryWriter | None) -> dict[str, Any]:
+        """Scores the mean weights, each process on its share, and keeps them if they are the best so far."""
+        model = self.ema.model if self.ema else self.weights.model
+        weights = replace(self.weights, model=model.eval())
+        parser = FaceParser(TorchEngine(weights, self.recipe.size))
+        share = self.val_set.names[self.fabric.global_rank :: self.fabric.world_size]
+        scores = scored(parser, self.val_set.only(share)) if share else Scores.none(parser.space)
+        scores = self._added_up(scores)
+        report = scores.report()
+        if board is not None:
+            weights = replace(weights, f1={name: f1 for name, f1 in report["f1"].items() if f1 is not None})
+            save_weights(weights, self.run.last)
+            if self.best_f1 is None or (report["mean_f1"] or 0.0) > self.best_f1:
+                save_weights(weights, self.run.best)
+            for index, picture in enumerate(examples(parser, self.val_set)):
+                board.add_image(f"example/{index}", picture[..., ::-1].copy(), self.step, dataformats="HWC")
+        self.best_f1 = max(report["mean_f1"] or 0.0, self.best_f1 or 0.0)
+        return report
+
+    def save(self) -> None:
+        if self.fabric.is_global_zero:
+            self.run.save(self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "recipe": plain(self.recipe),
+            "step": self.step,
+            "best_f1": self.best_f1,
+            "learner": self.learner.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "sums": dict(self.sums),
+            "summed": self.summed,
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state["learner"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.best_f1, self.sums, self.summed = state["best_f1"], state["sums"], state["summed"]
+        torch.set_rng_state(state["rng"])
+
+    def _added_up(self, scores: Scores) -> Scores:
+        counts = np.concatenate((scores.matrix.counts.ravel(), scores.broken, [scores.pictures]))
+        total = self.fabric.all_reduce(torch.from_numpy(counts).to(self.fabric.device), reduce_op="sum").cpu().numpy()
+        scores.matrix.counts[:] = total[: scores.matrix.counts.size].reshape(scores.matrix.counts.shape)
+        return Scores(scores.matrix, total[scores.matrix.counts.size : -1], int(total[-1]))
+
+
+def described(dataset: Dataset) -> dict[str, Any]:
+    """What run.json says of a dataset."""
+    return {
+        "kind": dataset.kind,
+        "folder": dataset.root.name,
+        "split": dataset.split,
+        "pictures": len(dataset),
+        "left_out": sum(map(len, dataset.left_out.values())),
+    }
+
+
+def examples(parser: FaceParser, dataset: Dataset) -> Iterator[UInt8Array]:
+    """The picture, what the network sees in it, and the truth, side by side."""
+    few = dataset.only(dataset.names[:EXAMPLES])
+    for sample, labels in parsed(parser, few, FITS.get(dataset.kind, "whole")):
+        found, truth = (ClassMap(array, parser.space) for array in (labels, sample.labels))
+        yield np.hstack((sample.image_bgr, overlay(sample.image_bgr, found), colour(truth)))
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that fills when the program is asked to end, so that it ends between two steps; asked again, at once."""
+    asked: list[int] = []
+    before: dict[int, Any] = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            before[number](number, frame)
+        asked.append(number)
+
+    for number in map(int, (signal.SIGINT, signal.SIGTERM)):
+        if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(number)):
+            before[number] = signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,97 @@
+"""Losses, each over the whole batch at once and in fp32: no loop over classes, no wait for the device.
+
+Shapes: b batch, n classes, h w pixels, m pieces of all pictures of the batch, k embeddings, d width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DICE_EPS = 1e-5
+LOG_EPS = 1e-8
+
+
+def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(b n h w), (b h w) -> mean cross-entropy over pixels, and SegFace's Dice over the batch.
+
+    Dice is 1 - (2 sum pg + e) / (sum p^2 + sum g^2 + e) per class, its mean over all classes: also over background and
+    over classes that the batch does not show, which are so pushed to zero.
+    """
+    log_p = F.log_softmax(logits.float(), dim=1)
+    p = log_p.exp()
+    truth = labels[:, None] == torch.arange(logits.shape[1], device=logits.device)[:, None, None]  # b n h w
+    both = torch.where(truth, p, 0.0).sum(dim=(0, 2, 3))
+    either = p.square().sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
+    dice = 1 - (2 * both + DICE_EPS) / (either + DICE_EPS)
+    return F.nll_loss(log_p, labels), dice.mean()
+
+
+def consensus_terms(logits: Tensor, labels: Tensor, pieces: Tensor) -> tuple[Tensor, Tensor]:
+    """The two terms of "Structure via Consensus", eq. 8, without their weights, each a mean over pieces.
+
+    `pieces` (b h w) numbers the pieces of each picture from 1; 0 is in no piece. All pixels of a piece have one label.
+    First: -log of what the mean over a piece gives to its label. Second: how far its pixels are from that mean,
+    mean over s of KL(mean || p(s)). By its definition that is sum_k mean_k (log mean_k - mean of log p_k), so sums of p
+    and of log p over each piece are all it takes.
+    """
+    classes = logits.shape[1]
+    most = int(pieces.shape[0])
+    per_picture = pieces.amax() + 1
+    offsets = torch.arange(most, device=pieces.device)[:, None, None] * per_picture
+    inside = pieces > 0
+    number = torch.unique((pieces + offsets)[inside], return_inverse=True)[1]
+    if number.numel() == 0:
+        zero = logits.sum() * 0
+        return zero, zero
+    log_p = F.log_softmax(logits.float(), dim=1).movedim(1, -1)[inside]  # pixels n
+    count = int(number.max()) + 1
+    sizes = torch.bincount(number, minlength=count).to(log_p)[:, None]  # m 1
+    empty = log_p.new_zeros(count, classes)
+    mean = empty.index_add(0, number, log_p.exp()) / sizes  # m n
+    mean_log = empty.index_add(0, number, log_p) / sizes  # m n
+    label = torch.zeros(count, dtype=torch.long, device=labels.device).index_put((number,), labels[inside])
+    log_mean = mean.clamp_min(LOG_EPS).log()
+    named = -log_mean.gather(1, label[:, None])
+    agreed = (mean * (log_mean - mean_log)).sum(dim=1)
+    return named.mean(), agreed.mean()
+
+
+def contrastive_loss(
+    embeddings: Tensor,
+    classes: Tensor,
+    groups: Tensor,
+    group_temperatures: Tensor,
+    temperature: float,
+    same_class: float,
+) -> Tensor:
+    """Two-level contrastive loss of unit embeddings (k d): first within the sub-class, then within the class.
+
+    `groups` (k) are sub-classes, unique over classes; `group_temperatures` (k) are those of the second level, by the
+    anchor's class. At the second level others of the anchor's own sub-class are not among those it is contrasted with.
+    """
+    itself = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
+    same_group = (groups[:, None] == groups) & ~itself
+    same = (classes[:, None] == classes) & ~itself & ~same_group
+    similarity = embeddings @ embeddings.T
+    fine = _mean_log_share(similarity / temperature, same_group, ~itself)
+    coarse = _mean_log_share(similarity / group_temperatures[:, None], same, ~itself & ~same_group)
+    return -(fine + same_class * coarse).mean()
+
+
+def _mean_log_share(scores: Tensor, positives: Tensor, candidates: Tensor) -> Tensor:
+    """Per row: mean over positives of log softmax over candidates; 0 where there is no positive."""
+    shares = scores - scores.masked_fill(~candidates, -torch.inf).logsumexp(dim=1, keepdim=True)
+    count = positives.sum(dim=1)
+    total = torch.where(positives, shares, 0.0).sum(dim=1)
+    return torch.where(count > 0, total / count.clamp_min(1), 0.0)
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean over pixels of KL(teacher || student) at a temperature, times its square to keep the size of gradients."""
+    if teacher.shape[2:] != student.shape[2:]:
+        teacher = F.interpolate(teacher.float(), size=student.shape[2:], mode="bilinear", align_corners=False)
+    log_student = F.log_softmax(student.float() / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher.float() / temperature, dim=1)
+    return (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1).mean() * temperature**2

@@ -1,0 +1,121 @@
+"""The folder of a run: what was asked for, what it ran on, what came of it, and all that is needed to go on."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edge_segface import __version__
+from edge_segface.errors import CheckpointError, OutputError, TrainingError, first_line
+from edge_segface.files import make_folder, write_text, written_whole
+from edge_segface.train.recipe import Recipe, differences, plain, recipe_text
+
+PACKAGES = ("edge-segface", "torch", "timm", "lightning-fabric", "numpy", "opencv-python")
+STATE = "state.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.folder / STATE
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.pt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    def check(self, *, resume: bool) -> None:
+        """Refuses to begin where a run is already, and to go on where none is."""
+        if resume and not self.state.is_file():
+            raise TrainingError(f"{self.folder} holds no run to go on with", remedy="leave --resume out to begin one")
+        if not resume and (self.state.exists() or self.metrics.exists()):
+            raise OutputError(
+                f"{self.folder} holds a run already", remedy="go on with it by --resume, or name another --out"
+            )
+
+    def begin(self, recipe: Recipe, data: dict[str, Any]) -> None:
+        make_folder(self.folder)
+        write_text(recipe_text(recipe), self.folder / "recipe.yaml")
+        facts = {"versions": versions(), "git": git_revision(), "data": data, "command": sys.argv[1:]}
+        write_text(json.dumps(facts, indent=2) + "\n", self.folder / "run.json")
+
+    def load(self, recipe: Recipe) -> dict[str, Any]:
+        """The state to go on from. Refuses that of another recipe, and says what differs."""
+        try:
+            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            raise CheckpointError(f"{self.state} cannot be read", found=first_line(error)) from error
+        if different := differences(state["recipe"], plain(recipe)):
+            raise TrainingError(
+                f"{self.folder} was begun with another recipe",
+                found="; ".join(different),
+                remedy="go on with that one, or begin anew in another --out",
+            )
+        for left in self.folder.glob(".*"):  # of a save that was killed
+            if left.is_file():
+                left.unlink()
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Whole or not at all: a kill or a full disk in the middle leaves the state before."""
+        try:
+            with written_whole(self.state) as temporary:
+                torch.save(state, temporary)
+        except RuntimeError as error:  # torch's own words for a full disk
+            if "write" not in str(error) and "file" not in str(error):
+                raise
+            raise OutputError(
+                f"cannot write {self.state}", found=first_line(error), remedy="make room, then go on with --resume"
+            ) from error
+
+    def write_metrics(self, record: dict[str, Any]) -> None:
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_metrics_after(self, step: int) -> None:
+        """What was written between the state that a run goes on from and its end."""
+        if self.metrics.exists():
+            lines = self.metrics.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+            write_text("".join(line + "\n" for line in kept), self.metrics)
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "edge-segface": __version__}
+    for package in PACKAGES[1:]:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def git_revision() -> str | None:
+    """Of the checkout that the package runs from, with a `+` if files were changed since."""
+    here = Path(__file__).parent
+    try:
+        revision, changes = (
+            subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return revision + ("+" if changes else "")
