@@ -41,6 +41,14 @@ def write_text(text: str, target: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(content: bytes | memoryview, target: Path) -> None:
+    """On the disk itself when this returns, so that not even a power cut loses both the old and the new."""
+    with written_whole(target) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import warnings
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from edge_segface.errors import CheckpointError, LabelError, first_line
-from edge_segface.files import sha256_of, written_whole
+from edge_segface.files import sha256_of, write_bytes
 from edge_segface.labels import LAPA11, LabelSpace, label_space
 from edge_segface.model.build import PRESETS
 from edge_segface.model.official import STATE_KEY, load_official
@@ -108,8 +109,9 @@ def save_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float3
         "f1": weights.f1,
         "state_dict": state,
     }
-    with written_whole(path) as temporary:
-        torch.save(content, temporary)
+    file = io.BytesIO()
+    torch.save(content, file)
+    write_bytes(file.getbuffer(), path)
 
 
 def _content(path: Path) -> Mapping[str, Any]:

@@ -73,7 +73,7 @@ class TokenContrast(nn.Module):
         classes = tokens.shape[1]
         counts = (labels.flatten(1)[:, None] == torch.arange(classes, device=labels.device)[:, None]).sum(dim=2)  # b n
         picture, which = (counts >= self.options.min_area).nonzero(as_tuple=True)
-        embeddings = F.normalize(self.project(tokens[picture, which].float()), dim=1)
+        embeddings = F.normalize(self.project(tokens[picture, which]).float(), dim=1)
         self._remember(embeddings.detach(), which)
         groups = which * self.options.most_groups + self._group_of(embeddings.detach(), which)
         temperatures = self.temperatures[which]

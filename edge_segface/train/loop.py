@@ -185,7 +185,12 @@ class Training:
                         self.save()
                         saved_s = now_s
                     looked_step, looked_s = self.step, time.monotonic()
-                progress.step, progress.epoch, progress.best_f1, progress.ended = self.step, epoch + 1, self.best_f1, at_end
+                progress.step, progress.epoch, progress.best_f1, progress.ended = (
+                    self.step,
+                    epoch + 1,
+                    self.best_f1,
+                    at_end,
+                )
                 on_progress(progress)
         if board is not None:
             board.close()

@@ -15,6 +15,7 @@ import yaml
 from edge_segface.data.augment import AUGMENTATIONS, Camera
 from edge_segface.errors import TrainingError
 from edge_segface.model.build import PRESETS
+from edge_segface.spec import SIZES
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -108,8 +109,8 @@ class Recipe:
             raise ValueError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, not {self.augmentation!r}")
         if min(self.epochs, self.batch, self.validate_epochs) < 1:
             raise ValueError("epochs, batch and validate_epochs must be at least 1")
-        if self.size % 32 or self.size < 64:
-            raise ValueError(f"size must be a multiple of 32 from 64 on, not {self.size}")
+        if self.size not in SIZES:
+            raise ValueError(f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}, not {self.size}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must lie between 0 and 1, not {self.ema}")
         if self.warp and self.augmentation == "camera":

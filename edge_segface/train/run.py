@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import subprocess
@@ -15,7 +16,7 @@ import torch
 
 from edge_segface import __version__
 from edge_segface.errors import CheckpointError, OutputError, TrainingError, first_line
-from edge_segface.files import make_folder, write_text, written_whole
+from edge_segface.files import make_folder, write_bytes, write_text
 from edge_segface.train.recipe import Recipe, differences, plain, recipe_text
 
 PACKAGES = ("edge-segface", "torch", "timm", "lightning-fabric", "numpy", "opencv-python")
@@ -76,15 +77,12 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Whole or not at all: a kill or a full disk in the middle leaves the state before."""
+        content = io.BytesIO()  # torch itself has no one error for a full disk
+        torch.save(state, content)
         try:
-            with written_whole(self.state) as temporary:
-                torch.save(state, temporary)
-        except RuntimeError as error:  # torch's own words for a full disk
-            if "write" not in str(error) and "file" not in str(error):
-                raise
-            raise OutputError(
-                f"cannot write {self.state}", found=first_line(error), remedy="make room, then go on with --resume"
-            ) from error
+            write_bytes(content.getbuffer(), self.state)
+        except OutputError as error:
+            raise OutputError(error.what, found=error.found, remedy="make room, then go on with --resume") from error
 
     def write_metrics(self, record: dict[str, Any]) -> None:
         with open(self.metrics, "a", encoding="utf-8") as file:

@@ -1,0 +1,96 @@
+"""Small datasets in the layouts of the real ones, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_segface.data.dataset import Sample
+from edge_segface.data.drawn import drawn_sample
+from edge_segface.labels import CELEBAMASK19, LAPA11, LabelSpace, remap_table
+
+
+def face(number: int, size: int = 64) -> Sample:
+    return drawn_sample(f"{number}", size, np.random.default_rng(number))
+
+
+def write_celebamask(root: Path, parts: dict[int, int], picture_size: int = 128) -> Path:
+    """`parts`: id in CelebA-HQ -> CelebA's partition. The mapping is as published: idx, orig_idx, orig_file."""
+    (root / "CelebA-HQ-img").mkdir(parents=True)
+    mapping, partition = ["idx\torig_idx\torig_file"], []
+    for number, part in parts.items():
+        sample = face(number, picture_size // 2)
+        image = cv2.resize(sample.image_bgr, (picture_size, picture_size), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(root / "CelebA-HQ-img" / f"{number}.jpg"), image)
+        folder = root / "CelebAMask-HQ-mask-anno" / str(number // 2000)
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, name in enumerate(CELEBAMASK19.names):
+            if index and (sample.labels == index).any():
+                mask = np.repeat((sample.labels == index)[..., None] * np.uint8(255), 3, axis=2)
+                cv2.imwrite(str(folder / f"{number:05d}_{name}.png"), mask)
+        original = f"{(number * 7919) % 202599 + 1:06d}.jpg"
+        mapping.append(f"{number}\t{(number * 7919) % 202599}\t{original}")
+        partition.append(f"{original} {part}")
+    (root / "CelebA-HQ-to-CelebA-mapping.txt").write_text("\n".join(mapping) + "\n")
+    (root / "list_eval_partition.txt").write_text("\n".join(partition) + "\n")
+    return root
+
+
+def write_lapa(root: Path, counts: dict[str, int]) -> Path:
+    table = remap_table(CELEBAMASK19, LAPA11, drop_missing=True)
+    for split, count in counts.items():
+        for folder in ("images", "labels", "landmarks"):
+            (root / split / folder).mkdir(parents=True)
+        for number in range(count):
+            sample = face(number, 96)
+            cv2.imwrite(str(root / split / "images" / f"{number}_0.jpg"), sample.image_bgr)
+            cv2.imwrite(str(root / split / "labels" / f"{number}_0.png"), table[sample.labels])
+            lines = ["106", *(f"{x} {y}" for x, y in landmarks_106(sample))]
+            (root / split / "landmarks" / f"{number}_0.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_helen(root: Path, counts: dict[str, int]) -> Path:
+    table = remap_table(CELEBAMASK19, LAPA11, drop_missing=True)
+    for split, count in counts.items():
+        (root / split).mkdir(parents=True)
+        lines = []
+        for number in range(count):
+            sample = face(number, 96)
+            cv2.imwrite(str(root / split / f"{number}_image.jpg"), sample.image_bgr)
+            cv2.imwrite(str(root / split / f"{number}_label.png"), table[sample.labels])
+            points = 2 * landmarks_68(sample)  # the file is at twice the size
+            lines.append(f"{number} " + " ".join(f"{value:.2f}" for value in points.ravel()))
+        (root / split / "landmarks.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_folder(root: Path, count: int, space: LabelSpace = CELEBAMASK19, size: int = 64) -> Path:
+    table = remap_table(CELEBAMASK19, space, drop_missing=True)
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for number in range(count):
+        sample = face(number, size)
+        cv2.imwrite(str(root / "images" / f"{number:03d}.jpg"), sample.image_bgr)
+        cv2.imwrite(str(root / "masks" / f"{number:03d}.png"), table[sample.labels])
+    return root
+
+
+def landmarks_106(sample: Sample) -> np.ndarray:
+    """The five known points where the scheme has them, others somewhere between."""
+    five = sample.landmarks_xy
+    points = np.tile(five.mean(axis=0), (106, 1))
+    points[[74, 83]] = five[:2] - np.array([1, 0])
+    points[[104, 105]] = five[:2] + np.array([1, 0])
+    points[[54, 84, 90]] = five[2:]
+    return points
+
+
+def landmarks_68(sample: Sample) -> np.ndarray:
+    five = sample.landmarks_xy
+    points = np.tile(five.mean(axis=0), (68, 1))
+    points[36:42], points[42:48] = five[0], five[1]
+    points[[30, 48, 54]] = five[2:]
+    return points
