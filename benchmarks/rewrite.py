@@ -82,18 +82,6 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
     from edge_segface.export.onnx_file import write_graph
     from edge_segface.export.rewrite import rewritten
     from edge_segface.model.build import PRESETS
-    from edge_segface.model.segface import MEAN_RGB, STD_RGB
-
-    class Plain(torch.nn.Module):
-        def __init__(self, model: torch.nn.Module) -> None:
-            super().__init__()
-            self.model = model
-            self.register_buffer("mean", 255 * torch.tensor(MEAN_RGB))
-            self.register_buffer("deviation", 255 * torch.tensor(STD_RGB))
-
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            rgb = (image.float().flip(-1) - self.mean) / self.deviation
-            return self.model(rgb.permute(0, 3, 1, 2)).argmax(dim=1).to(torch.uint8)
 
     torch.manual_seed(0)
     models = {}
@@ -113,12 +101,27 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
             )
             counts = {"parameters_m": parameters, "gflop": gflop(model, size)}
             models["plain logits paper 512"] = (logits, counts)
-            graphs = {BASELINE: (Plain(model), model), **graphs}
+            graphs = {BASELINE: (plain_graph(model), model), **graphs}
         for name, (graph, network) in graphs.items():
             path = folder / f"{name.replace(' ', '-')}.onnx"
             write_graph(graph, size, ("labels",), path)
             models[name] = (path, {"parameters_m": parameters, "gflop": gflop(network, size)})
     return models
+
+
+def plain_graph(model: object) -> object:
+    """A network as it is trained, in the wrapping of ours: bytes in, classes out."""
+    import torch
+
+    from edge_segface.model.segface import normalised
+
+    class Plain(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.model(normalised(image)).argmax(dim=1).to(torch.uint8)
+
+    plain = Plain()
+    plain.model = model
+    return plain
 
 
 def gflop(network: object, size: int) -> float:

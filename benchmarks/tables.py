@@ -1,4 +1,4 @@
-"""Puts tables of what benchmarks measured into the README, between the comments that name their files.
+"""Puts tables of what benchmarks measured into the README and docs/, between the comments that name their files.
 
 python benchmarks/tables.py [--check]
 """
@@ -10,25 +10,31 @@ import re
 import sys
 from pathlib import Path
 
+import ablation
+import accuracy
 import rewrite
+import scenes
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TABLES = {"rewrite": rewrite.table, "scenes": scenes.table, "ablation": ablation.table, "accuracy": accuracy.table}
 
 
 def filled(text: str) -> str:
     def with_table(match: re.Match[str]) -> str:
-        report = json.loads((ROOT / match[1]).read_text(encoding="utf-8"))
-        return f"<!-- {match[1]} -->\n{rewrite.table(report)}<!-- end -->"
+        path = ROOT / match[1]
+        report = json.loads(path.read_text(encoding="utf-8"))
+        return f"<!-- {match[1]} -->\n{TABLES[path.stem](report)}<!-- end -->"
 
     return re.sub(r"<!-- (\S+\.json) -->\n.*?<!-- end -->", with_table, text, flags=re.DOTALL)
 
 
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
+    stale = [page for page in PAGES if filled(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")]
     if "--check" in sys.argv:
-        return 0 if filled(text) == text else 1
-    README.write_text(filled(text), encoding="utf-8")
+        return 1 if stale else 0
+    for page in stale:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

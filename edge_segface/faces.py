@@ -24,15 +24,17 @@ KINDS = (
 )
 
 ROI_GROWTH = 2.0  # the RoI over the longer side of the face's box: head, hat and shoulders
-MIN_SIDE = 10  # pixels of the class map
 MIN_FILLED = 0.35  # of the box, by the face
+
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Face:
     """The box of a face (left, top, right, bottom: outer edges in pixels), and how much speaks for it, 0..1."""
 
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: Box
     score: float
 
     @property
@@ -44,11 +46,11 @@ def face_ids(space: LabelSpace) -> npt.NDArray[np.uint8]:
     return _ids(FACE_PARTS, space)
 
 
-def find_faces(class_map: ClassMap, min_side: int = MIN_SIDE) -> list[Face]:
-    """The faces of a class map, largest first."""
+def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: int = 2) -> list[Face]:
+    """The faces of a class map, largest first: pieces of skin that show at least so many kinds of inner parts."""
     labels, space = class_map.labels, class_map.space
     face = np.isin(labels, face_ids(space)).astype(np.uint8)
-    # A thin bridge between two faces is cut; the box is that of the whole piece, which lost a pixel on each side.
+    # Opening cuts a thin bridge between two faces.
     opened = np.asarray(cv2.morphologyEx(face, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     count, pieces, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     kind_of_id = _kind_of_id(space)
@@ -60,12 +62,20 @@ def find_faces(class_map: ClassMap, min_side: int = MIN_SIDE) -> list[Face]:
         there = np.s_[top : top + height, left : left + width]
         shares = np.bincount(kind_of_id[labels[there][pieces[there] == piece]], minlength=len(KINDS) + 1)[1:] / area
         seen = np.minimum(shares / 0.01, 1).sum()  # a kind counts fully from a hundredth of the face on
-        if seen < 2:
-            continue
-        found.append(
-            Face((float(left), float(top), float(left + width), float(top + height)), float(seen / len(KINDS)))
-        )
+        if seen >= kinds:
+            box = (float(left), float(top), float(left + width), float(top + height))
+            found.append(Face(box, float(seen / len(KINDS))))
     return sorted(found, key=lambda face: -(face.box_xyxy[3] - face.box_xyxy[1]))
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width * height / (sum(areas) - width * height)
 
 
 def _kind_of_id(space: LabelSpace) -> npt.NDArray[np.uint8]:

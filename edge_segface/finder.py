@@ -1,0 +1,65 @@
+"""Faces in whole frames, found by the parser itself: one wide look, one close look at all that may be a face.
+
+In a wide look a face may be thirty pixels tall, enough to show skin but hardly eyes. So every piece of skin of some
+size is looked at closely, all of them in one batch, and counts as a face if eyes, nose or mouth are seen in it then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_segface.faces import Box, Face, find_faces, overlap
+from edge_segface.frames import ClassMap, RoI, UInt8Array, crop
+from edge_segface.parser import FaceParser
+
+WIDE_MIN_SIDE = 8  # pixels of the network's input, in the wide look
+CLOSE_MIN_SHARE = 0.2  # of the network's input, that a face takes in a close look at it
+SAME_FACE = 0.4  # overlap of boxes
+MAX_CANDIDATES = 8
+
+
+@dataclass
+class FaceFinder:
+    """Finds the faces of a picture. `most` bounds what a frame full of skin-coloured walls can cost."""
+
+    parser: FaceParser
+    most: int = MAX_CANDIDATES
+
+    def __call__(self, image_bgr: UInt8Array) -> list[Face]:
+        """Largest first, their boxes in pixels of the picture."""
+        whole = RoI.whole((image_bgr.shape[0], image_bgr.shape[1]))
+        candidates = self._look(image_bgr, [whole], WIDE_MIN_SIDE, kinds=0)[0][: self.most]
+        if not candidates:
+            return []
+        close = self._look(
+            image_bgr, [face.roi for face in candidates], round(CLOSE_MIN_SHARE * self.parser.spec.input_size), kinds=2
+        )
+        found: list[Face] = []
+        for candidate, seen in zip(candidates, close, strict=True):
+            face = max(seen, key=lambda face: overlap(face.box_xyxy, candidate.box_xyxy), default=None)
+            if face is None or overlap(face.box_xyxy, candidate.box_xyxy) < SAME_FACE:
+                continue
+            if all(overlap(face.box_xyxy, other.box_xyxy) < SAME_FACE for other in found):
+                found.append(face)
+        return sorted(found, key=lambda face: -(face.box_xyxy[3] - face.box_xyxy[1]))
+
+    def _look(self, image_bgr: UInt8Array, rois: list[RoI], min_side: int, kinds: int) -> list[list[Face]]:
+        """The faces in each RoI, in pixels of the picture."""
+        size = self.parser.spec.input_size
+        squares = self.parser.parse_squares(np.stack([crop(image_bgr, roi, size) for roi in rois]))
+        return [
+            [
+                Face(in_picture(face.box_xyxy, roi, size), face.score)
+                for face in find_faces(ClassMap(labels, self.parser.space), min_side=min_side, kinds=kinds)
+            ]
+            for labels, roi in zip(squares, rois, strict=True)
+        ]
+
+
+def in_picture(box: Box, roi: RoI, size: int) -> Box:
+    """A box of an upright RoI's square, in pixels of the picture that the RoI was cut from."""
+    scale = roi.side / size
+    left, top = roi.corners_xy()[0] + 0.5
+    return left + box[0] * scale, top + box[1] * scale, left + box[2] * scale, top + box[3] * scale
