@@ -127,13 +127,14 @@ def train(
     check_training()
     import torch
 
-    from edge_segface.console import check_progress, notify, train_progress
+    from edge_segface.console import be_quiet_unless_leading, check_progress, notify, say, train_progress
     from edge_segface.data import open_dataset
     from edge_segface.train.loop import train as run_training
     from edge_segface.train.recipe import load_recipe
     from edge_segface.train.run import Run
     from edge_segface.train.setup import Machines
 
+    be_quiet_unless_leading()
     if threads is not None:
         torch.set_num_threads(threads)
     followed = load_recipe(recipe, [*(changes or ()), *((f"dataset={dataset}",) if dataset else ())])
@@ -152,7 +153,7 @@ def train(
     if trained.stopped:
         notify(f"stopped at step {trained.steps}; go on with --resume")
         raise typer.Exit(130)
-    typer.echo(f"{run.best}  mean F1 {trained.best_f1:.2f} on {len(val_set)} pictures of {val_set.split}")
+    say(f"{run.best}  mean F1 {trained.best_f1:.2f} on {len(val_set)} pictures of {val_set.split}")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def be_quiet_unless_leading() -> None:
+    """Of several processes that train together only the first speaks."""
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    stdout.quiet = stderr.quiet = rank != "0"
+
+
+def say(text: str) -> None:
+    stdout.print(text, markup=False)
 
 
 def notify(text: str) -> None:

@@ -14,6 +14,7 @@ from edge_segface.data.colour import as_a_camera_sees_it
 from edge_segface.data.dataset import Dataset, Sample
 from edge_segface.data.drawn import open_drawn
 from edge_segface.data.geometry import moved_labels, moved_picture, moved_points, placed
+from edge_segface.data.sampling import class_pixels
 from edge_segface.data.scenes import compose, face_box
 from edge_segface.faces import find_faces
 from edge_segface.frames import ClassMap
@@ -55,7 +56,7 @@ def test_camera_augmentation_keeps_labels_on_what_they_name(
 ) -> None:
     monkeypatch.setattr("edge_segface.data.augment.as_a_camera_sees_it", lambda image, rng: image)
     monkeypatch.setattr("edge_segface.data.scenes._toned", lambda picture, rng: picture)
-    augment = CameraAugmentation(painted(faces), 128, Camera(scenes=scenes, borrow=0.0))
+    augment = CameraAugmentation(painted(faces), 128, Camera(scenes=scenes, borrow=0.0), class_pixels(faces))
     scores, mirrored = [], 0
     for index in range(24):
         image, labels, _ = augment(index, np.random.default_rng(index))
@@ -71,7 +72,7 @@ def test_camera_augmentation_keeps_labels_on_what_they_name(
 
 
 def test_augmentation_depends_on_its_generator_alone(faces: Dataset) -> None:
-    augment = CameraAugmentation(faces, 96, Camera())
+    augment = CameraAugmentation(faces, 96, Camera(), class_pixels(faces))
     first, again, other = (augment(3, np.random.default_rng([1, 2, seed])) for seed in (3, 3, 4))
     assert np.array_equal(first[0], again[0])
     assert np.array_equal(first[1], again[1])
@@ -171,7 +172,7 @@ def test_quilts_show_no_part_of_a_face(faces: Dataset) -> None:
 
 
 def test_a_borrowed_part_lies_where_the_faces_eyes_and_mouth_say(faces: Dataset) -> None:
-    available = lenders(faces, SPACE)
+    available = lenders(class_pixels(faces), SPACE)
     assert {"glasses", "necklace", "earring"} <= available.keys()
     lent = 0
     for index in range(12):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge_segface.data.backdrops import backdrop, colour
 from edge_segface.data.borrow import lend, lenders
@@ -60,10 +61,10 @@ class Camera:
 
 
 class CameraAugmentation:
-    def __init__(self, dataset: Dataset, size: int, camera: Camera) -> None:
+    def __init__(self, dataset: Dataset, size: int, camera: Camera, pixels: npt.NDArray[np.int64]) -> None:
         self.dataset, self.size, self.camera = dataset, size, camera
         self.space: LabelSpace = dataset.space
-        self.lenders = lenders(dataset, self.space) if camera.borrow else {}
+        self.lenders = lenders(pixels, self.space) if camera.borrow else {}
 
     def __call__(self, index: int, rng: np.random.Generator) -> Picked:
         if rng.random() < self.camera.scenes:
@@ -126,9 +127,10 @@ class CameraAugmentation:
         return [self.dataset[int(index)] for index in rng.integers(0, len(self.dataset), count)]
 
 
-def augmentation(name: str, dataset: Dataset, size: int, camera: Camera) -> Augmentation:
+def augmentation(name: str, dataset: Dataset, size: int, camera: Camera, pixels: npt.NDArray[np.int64]) -> Augmentation:
+    """`pixels` (pictures, classes) is how much of each class a picture has."""
     if name == "camera":
-        return CameraAugmentation(dataset, size, camera)
+        return CameraAugmentation(dataset, size, camera, pixels)
     if name == "lapa":
         return lambda index, rng: lapa_affine(dataset[index], size, rng)
     return lambda index, rng: squashed(dataset[index], size)  # noqa: ARG005

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from edge_segface.data.dataset import Dataset, Points, Sample
+from edge_segface.data.dataset import Points, Sample
 from edge_segface.data.geometry import Matrix, moved_labels, moved_picture
 from edge_segface.frames import UInt8Array
 from edge_segface.labels import LabelSpace
@@ -27,15 +28,12 @@ MAX_TURN_DEG = 30
 MAX_OFF = 0.35  # of the height from eyes to lips: faces that look elsewhere
 
 
-def lenders(samples: Dataset, space: LabelSpace) -> dict[str, list[int]]:
-    """Part -> which samples have enough of it to lend."""
-    found: dict[str, list[int]] = {part: [] for part in GROUNDS if part in space.parts}
-    for index in range(len(samples)):
-        counts = np.bincount(samples[index].labels.ravel(), minlength=len(space))
-        for part, indices in found.items():
-            if counts[space.id_of(part)] >= MIN_PIXELS:
-                indices.append(index)
-    return {part: indices for part, indices in found.items() if indices}
+def lenders(pixels: npt.NDArray[np.int64], space: LabelSpace) -> dict[str, npt.NDArray[np.int64]]:
+    """(pictures, classes), pixels of each class -> part, and which pictures have enough of it to lend."""
+    found = {
+        part: np.flatnonzero(pixels[:, space.id_of(part)] >= MIN_PIXELS) for part in GROUNDS if part in space.parts
+    }
+    return {part: indices for part, indices in found.items() if indices.size}
 
 
 def lend(lender: Sample, part: str, to: Sample, space: LabelSpace, rng: np.random.Generator) -> Sample:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +26,14 @@ def repeat_factors(shown: npt.NDArray[np.bool_], threshold: float) -> npt.NDArra
     return factors
 
 
-def classes_shown(dataset: Dataset) -> npt.NDArray[np.bool_]:
-    """(pictures, classes)"""
-    classes = len(dataset.space)
-    return np.stack([np.bincount(dataset[i].labels.ravel(), minlength=classes) > 0 for i in range(len(dataset))])
+def class_pixels(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """(pictures, classes): how many pixels of each class a picture has. Reads every sample."""
+
+    def counted(index: int) -> npt.NDArray[np.int64]:
+        return np.bincount(dataset[index].labels.ravel(), minlength=len(dataset.space))
+
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        return np.stack(list(pool.map(counted, range(len(dataset)))))
 
 
 def epoch_order(factors: npt.NDArray[np.float64], seed: int, epoch: int) -> npt.NDArray[np.int64]:

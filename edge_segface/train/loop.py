@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from edge_segface.data import Dataset
 from edge_segface.data.augment import augmentation
-from edge_segface.data.sampling import Batches, classes_shown, repeat_factors
+from edge_segface.data.sampling import Batches, class_pixels, repeat_factors
 from edge_segface.draw import colour, overlay
 from edge_segface.errors import TrainingError
 from edge_segface.evaluate import FITS, Scores, parsed, scored
@@ -95,9 +95,9 @@ def train(
 
     space = label_space(recipe.label_space)
     train_set, val_set = cached(train_set.to_space(space)), val_set.to_space(space)
-    counted = bool(recipe.repeat_threshold or recipe.contrastive.weight)
-    shown = classes_shown(train_set) if counted else np.zeros((len(train_set), len(space)), dtype=bool)
-    factors = repeat_factors(shown, recipe.repeat_threshold)
+    reads = recipe.needs_class_pixels
+    pixels = class_pixels(train_set) if reads else np.zeros((len(train_set), len(space)), dtype=np.int64)
+    factors = repeat_factors(pixels > 0, recipe.repeat_threshold)
     step = state["step"] if state else 0
     batches = Batches(
         factors,
@@ -113,7 +113,7 @@ def train(
 
     model = starting_network(recipe)
     ema = Ema(model, recipe.ema) if recipe.ema else None
-    learner = make_learner(model, recipe, shown.sum(axis=0), fabric.device)
+    learner = make_learner(model, recipe, (pixels > 0).sum(axis=0), fabric.device)
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no such layer for CPUs
         learner.network = convert_sync_batchnorm(learner.network)  # type: ignore[no-untyped-call]
     wrapped, optimizer = fabric.setup(learner, make_optimizer(learner, recipe))
@@ -132,7 +132,7 @@ def train(
         training.load_state_dict(state)
         if fabric.is_global_zero:
             run.forget_metrics_after(step)
-    augment = augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera)
+    augment = augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
     places = Places(augment, train_set.names, recipe.seed, recipe.consensus)
     data = loader(places, batches, machines.workers, pin=fabric.device.type == "cuda")
     return training.follow(data, on_progress)

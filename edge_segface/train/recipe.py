@@ -116,6 +116,12 @@ class Recipe:
         if self.warp and self.augmentation == "camera":
             raise ValueError("the warp needs landmarks, which the camera augmentation does not carry along")
 
+    @property
+    def needs_class_pixels(self) -> bool:
+        """Whether to count, before training, how much of each class every picture has."""
+        borrows = self.augmentation == "camera" and self.camera.borrow > 0
+        return bool(self.repeat_threshold or self.contrastive.weight or borrows)
+
 
 def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Machines:
 
 
 def start_fabric(recipe: Recipe, machines: Machines) -> Fabric:
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would say which precision it uses
     several = machines.devices * machines.nodes > 1
     fabric = Fabric(
         accelerator=machines.accelerator,
@@ -77,12 +79,9 @@ def starting_network(recipe: Recipe) -> SegFace:
     return model.to(memory_format=torch.channels_last)
 
 
-def make_learner(
-    model: SegFace, recipe: Recipe, pictures_with: npt.NDArray[np.int64] | None, device: torch.device
-) -> Learner:
+def make_learner(model: SegFace, recipe: Recipe, pictures_with: npt.NDArray[np.int64], device: torch.device) -> Learner:
     contrast = teacher = None
     if recipe.contrastive.weight:
-        assert pictures_with is not None
         width = int(model.decoder.transformer.norm_final.normalized_shape[0])  # type: ignore[union-attr, index]
         contrast = TokenContrast(model.decoder, width, torch.from_numpy(pictures_with), recipe.contrastive)
     if path := recipe.distillation.teacher:
