@@ -21,9 +21,9 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The bundled ONNX files from the bundled checkpoint.
+# The bundled ONNX files from the bundled checkpoint, or from the best of a run: make weights RUN=runs/edge.
 weights: .venv/dev
-	$(BIN)/python -m edge_segface.weights.make
+	$(BIN)/python -m edge_segface.weights.make $(RUN)
 
 # Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and its table.
 bench: .venv/dev

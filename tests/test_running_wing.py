@@ -12,7 +12,13 @@ import pytest
 from tests.conftest import ROOT
 
 # Everything but this must load without torch; a new room is in by itself.
-TRAINING_WING = ("edge_segface.model", "edge_segface.export", "edge_segface.warp.training", "edge_segface.weights.make")
+TRAINING_WING = (
+    "edge_segface.model",
+    "edge_segface.export",
+    "edge_segface.train",
+    "edge_segface.warp.training",
+    "edge_segface.weights.make",
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +59,30 @@ def test_a_picture_is_parsed_and_the_demo_runs(base_python: Path, tmp_path: Path
     assert json.loads((tmp_path / "demo" / "demo.json").read_text())["engine_fps"] > 0
 
 
+def test_a_dataset_is_scored_without_torch(base_python: Path, tmp_path: Path) -> None:
+    result = run(
+        base_python,
+        "-m",
+        "edge_segface",
+        "evaluate",
+        "edge-256",
+        "--dataset",
+        "drawn",
+        "--json",
+        "r.json",
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "r.json").read_text())["pictures"] == 32
+
+
 def test_the_training_wing_says_what_to_install(base_python: Path, tmp_path: Path) -> None:
-    for arguments in (["export", "x.pt", "--out", "x.onnx"], ["fetch", "segface-mobilenet-celeb-512"]):
+    for arguments in (
+        ["export", "x.pt", "--out", "x.onnx"],
+        ["fetch", "segface-mobilenet-celeb-512"],
+        ["train", "drawn", "--out", "run"],
+        ["evaluate", "x.pt", "--dataset", "drawn"],
+    ):
         result = subprocess.run(
             [str(base_python), "-m", "edge_segface", *arguments],
             capture_output=True,

@@ -33,7 +33,15 @@ from edge_segface.train.setup import Machines, check_batches
 from tests.conftest import assert_one_line_error, run_cli
 from tests.trees import write_folder, write_lapa
 
-TINY = ("size=128", "epochs=2", "batch=4", "validate_epochs=1", "camera.scenes=0.3", "schedule.warm_up_steps=1")
+TINY = (
+    "size=128",
+    "augmentation=camera",
+    "epochs=2",
+    "batch=4",
+    "validate_epochs=1",
+    "camera.scenes=0.3",
+    "schedule.warm_up_steps=1",
+)
 
 
 def recipe(*changes: str) -> Recipe:
