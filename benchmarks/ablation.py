@@ -23,6 +23,7 @@ import numpy as np
 import onnxruntime as ort
 import rewrite
 import torch
+import yaml
 from torch import Tensor
 
 from edge_segface.bench.stopwatch import machine
@@ -133,8 +134,8 @@ def main() -> None:
         for name in asked.only:
             if not trained(name, seed, asked.runs, asked.changes, train_set, val_set):
                 sys.exit("stopped; the same command goes on")
-            write(asked.runs, train_set, val_set)
-    write(asked.runs, train_set, val_set, timed=True)
+            write(asked.runs, asked.changes, train_set, val_set)
+    write(asked.runs, asked.changes, train_set, val_set, timed=True)
 
 
 def folder_of(runs: Path, name: str, seed: int) -> Path:
@@ -168,7 +169,7 @@ def trained(name: str, seed: int, runs: Path, changes: list[str], train_set: Dat
     return not result.stopped
 
 
-def write(runs: Path, train_set: Dataset, val_set: Dataset, *, timed: bool = False) -> None:
+def write(runs: Path, changes: list[str], train_set: Dataset, val_set: Dataset, *, timed: bool = False) -> None:
     """Gathers what is there. Times are measured at the end, in one interleaved run."""
     rows = []
     for name, variant in VARIANTS.items():
@@ -176,9 +177,10 @@ def write(runs: Path, train_set: Dataset, val_set: Dataset, *, timed: bool = Fal
         for folder in sorted(runs.glob(f"{name.replace(' ', '-')}-seed-*")):
             metrics = Run(folder).metrics
             lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-            if validated := [record for record in map(json.loads, lines) if "val" in record]:
-                val = {key: validated[-1]["val"][key] for key in ("mean_f1", "long_tail_f1", "miou", "artefacts")}
-                scores[folder.name.rsplit("-", 1)[1]] = {"epochs": validated[-1]["epoch"], **val}
+            records = [json.loads(line) for line in lines]
+            if records and records[-1]["epoch"] == epochs_of(folder):  # what is not finished is no result
+                val = {key: records[-1]["val"][key] for key in ("mean_f1", "long_tail_f1", "miou", "artefacts")}
+                scores[folder.name.rsplit("-", 1)[1]] = val
         if scores:
             rows.append({"variant": name, "group": variant.group, "preset": variant.preset, "seeds": scores})
     if timed:
@@ -190,7 +192,7 @@ def write(runs: Path, train_set: Dataset, val_set: Dataset, *, timed: bool = Fal
         "versions": versions(),
         "settings": {
             "size": SIZE,
-            "budget": list(BUDGET),
+            "budget": [*BUDGET, *changes],
             "train": len(train_set),
             "val": len(val_set),
             "data": train_set.root.name,
@@ -200,6 +202,10 @@ def write(runs: Path, train_set: Dataset, val_set: Dataset, *, timed: bool = Fal
         "rows": rows,
     }
     write_text(json.dumps(report, indent=2) + "\n", RESULT)
+
+
+def epochs_of(folder: Path) -> int:
+    return int(yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))["epochs"])
 
 
 def add_times(rows: list[dict[str, object]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +20,6 @@ from edge_segface.labels import label_space
 from edge_segface.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from edge_segface.data import Dataset
     from edge_segface.engine import Engine
     from edge_segface.labels import LabelSpace
 
@@ -127,7 +127,15 @@ def train(
     check_training()
     import torch
 
-    from edge_segface.console import be_quiet_unless_leading, check_progress, notify, say, train_progress
+    from edge_segface.console import (
+        be_quiet_unless_leading,
+        check_progress,
+        leads,
+        notify,
+        notify_left_out,
+        say,
+        train_progress,
+    )
     from edge_segface.data import open_dataset
     from edge_segface.train.loop import train as run_training
     from edge_segface.train.recipe import load_recipe
@@ -138,7 +146,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     followed = load_recipe(recipe, [*(changes or ()), *((f"dataset={dataset}",) if dataset else ())])
-    space = None if labels is None else label_space(labels)
+    space = label_space(labels or followed.label_space) if followed.dataset == "folder" else None
     run = Run(out)
     run.check(resume=resume)
     with check_progress() as on_checked:
@@ -147,12 +155,13 @@ def train(
             for split in (followed.train_split, followed.val_split)
         )
     notify_left_out(train_set, val_set)
+    notify_lost_parts(train_set.space, label_space(followed.label_space))
     machines = Machines(accelerator, devices, nodes, accumulate, workers)
     with train_progress() as on_progress:
         trained = run_training(followed, train_set, val_set, run, machines, resume=resume, on_progress=on_progress)
     if trained.stopped:
         notify(f"stopped at step {trained.steps}; go on with --resume")
-        raise typer.Exit(130)
+        raise typer.Exit(130 if leads() else 0)  # a process that fails has the others killed
     say(f"{run.best}  mean F1 {trained.best_f1:.2f} on {len(val_set)} pictures of {val_set.split}")
 
 
@@ -187,14 +196,16 @@ def evaluate(
         Literal["squash", "whole"] | None,
         typer.Option(help="How a picture becomes a square; squash for LaPa and Helen, else whole."),
     ] = None,
-    size: Annotated[int, typer.Option(help="Input of a checkpoint; others have theirs.")] = 512,
+    size: Annotated[
+        int | None, typer.Option(help="Input of a checkpoint; by default the one it was trained on.")
+    ] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
     skip_bad: SkipBad = False,
     threads: Threads = None,
     provider: Provider = "cpu",
 ) -> None:
     """Score a model on a labelled dataset, class by class."""
-    from edge_segface.console import check_progress, print_scores, score_progress
+    from edge_segface.console import check_progress, notify_left_out, print_scores, score_progress
     from edge_segface.data import open_dataset
     from edge_segface.evaluate import scored
     from edge_segface.files import write_text
@@ -220,6 +231,74 @@ def evaluate(
 
 
 @app.command()
+def calibrate(
+    out: Annotated[
+        Path, typer.Option(help="The .npz to write, with a .txt report and a .jpg contact sheet beside it.")
+    ],
+    model: Model = DEFAULT_MODEL,
+    data: Data = None,
+    dataset: Annotated[Kind | None, typer.Option(help="Which kind of dataset; instead of --source.")] = None,
+    split: Annotated[str | None, typer.Option(help="train by default; never what you score on.")] = None,
+    labels: FolderLabels = None,
+    source: Annotated[
+        str | None, typer.Option(help="Pictures without labels: a folder, a glob, a video or a camera's number.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to watch a camera.")] = 60,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th frame of a video or camera.")] = 10,
+    count: Annotated[int | None, typer.Option(help="How many pictures; 256 by default.")] = None,
+    strategy: Annotated[
+        Literal["long-tail", "random"] | None, typer.Option(help="Rare classes first, then variety; or by chance.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="0 by default.")] = None,
+    definition: Annotated[
+        Path | None, typer.Option(help="A YAML file that says some of this, as in calibration/.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Choose the pictures that a quantizer calibrates on."""
+    from edge_segface.calibration.collect import Definition, collect, contact_sheet, in_words, load_definition
+    from edge_segface.calibration.sources import frames_of, from_dataset, from_frames
+    from edge_segface.console import check_progress, count_progress, notify_left_out
+    from edge_segface.data import open_dataset
+    from edge_segface.files import write_text
+    from edge_segface.parser import FaceParser
+    from edge_segface.pictures import write_picture
+
+    asked: dict[str, Any] = {
+        "dataset": dataset,
+        "split": split,
+        "labels": labels,
+        "count": count,
+        "strategy": strategy,
+        "seed": seed,
+    }
+    said = load_definition(definition) if definition else Definition()
+    wish = replace(said, **{name: value for name, value in asked.items() if value is not None})
+    if (source is None) == (wish.dataset is None):
+        raise EdgeSegfaceError("calibration needs --dataset (with --data) or --source", remedy="give one of them")
+    with FaceParser(model, threads=threads, provider=provider) as parser, count_progress("looking") as on_frame:
+        if source is None:
+            space = label_space(wish.labels) if wish.labels else None
+            with check_progress() as on_checked:
+                pictures = open_dataset(
+                    str(wish.dataset), data, wish.split, space, skip_bad=skip_bad, on_checked=on_checked
+                )
+            notify_left_out(pictures)
+            where = f"{pictures.kind} {pictures.root.name} {pictures.split}"
+            calibration = collect(from_dataset(pictures, parser, on_frame), parser.spec, wish, where, "the dataset")
+        else:
+            squares = from_frames(frames_of(source, seconds, every, on_frame), parser)
+            calibration = collect(squares, parser.spec, wish, Path(source).name, parser.spec.name)
+    calibration.save(out)
+    report = in_words(calibration, parser.space)
+    write_text(report, out.with_suffix(".txt"))
+    write_picture(contact_sheet(calibration), out.with_suffix(".jpg"))
+    typer.echo(report + f"\nwrote {out}, {out.with_suffix('.txt')} and {out.with_suffix('.jpg')}")
+
+
+@app.command()
 def export(
     weights: Annotated[str, typer.Argument(help="A checkpoint, ours or official, or a fetched name.")],
     out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
@@ -234,12 +313,10 @@ def export(
     check_torch()
     from edge_segface.console import notify
     from edge_segface.export.onnx_file import export_onnx
-    from edge_segface.fetch import SOURCES, path_of
+    from edge_segface.fetch import SOURCES
     from edge_segface.model.checkpoint import load_weights
 
-    path = path_of(weights) if weights in SOURCES else Path(weights)
-    if weights in SOURCES and not path.exists():
-        raise EdgeSegfaceError(f"{weights} is not here yet", remedy=f"run: edge-segface fetch {weights}")
+    path = fetched(weights) if weights in SOURCES else Path(weights)
     loaded = load_weights(path, None if labels is None else label_space(labels))
     if labels is None and loaded.space.name == "lapa11" and loaded.preset == "paper":
         notify("eleven classes: taken for LaPa, which needs five landmarks; say --labels helen11 if it is Helen")
@@ -294,14 +371,14 @@ def check_training() -> None:
         raise MissingExtra(str(error.name), "train", "training") from error
 
 
-def load_any(model: str, size: int, **options: Any) -> Engine:
+def load_any(model: str, size: int | None, *, threads: int | None, provider: str) -> Engine:
     """Whatever runs a model: an engine by its file, or torch for a checkpoint."""
     from edge_segface.engine import load_engine
-    from edge_segface.fetch import SOURCES, path_of
+    from edge_segface.fetch import SOURCES
 
-    path = path_of(model) if model in SOURCES else Path(model)
+    path = fetched(model) if model in SOURCES else Path(model)
     if path.suffix.lower() not in (".pt", ".pth"):
-        return load_engine(model, **options)
+        return load_engine(model, threads=threads, provider=provider)
     check_torch()
     import torch
 
@@ -309,18 +386,23 @@ def load_any(model: str, size: int, **options: Any) -> Engine:
     from edge_segface.model.torch_engine import TorchEngine
     from edge_segface.spec import check_size
 
+    if provider == "tensorrt" or (provider == "cuda" and not torch.cuda.is_available()):
+        raise EdgeSegfaceError(f"torch cannot run {path} on {provider} here", remedy="leave --provider out")
+    weights = load_weights(path)
+    size = size or weights.size or 512
     check_size(size)
-    if options["threads"] is not None:
-        torch.set_num_threads(options["threads"])
-    return TorchEngine(load_weights(path), size)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    weights.model.to(provider)
+    return TorchEngine(weights, size)
 
 
-def notify_left_out(*datasets: Dataset) -> None:
-    from edge_segface.console import notify
+def fetched(name: str) -> Path:
+    from edge_segface.fetch import path_of
 
-    for dataset in datasets:
-        for what, names in dataset.left_out.items():
-            notify(f"left out of {dataset.split}: {len(names)} with {what}: {', '.join(names[:3])}")
+    if not path_of(name).exists():
+        raise EdgeSegfaceError(f"{name} is not here yet", remedy=f"run: edge-segface fetch {name}")
+    return path_of(name)
 
 
 def notify_lost_parts(source: LabelSpace, target: LabelSpace) -> None:
@@ -338,7 +420,10 @@ def main() -> None:
     try:
         app()
     except EdgeSegfaceError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        from edge_segface.console import leads
+
+        if leads():
+            typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from edge_segface.errors import EdgeSegfaceError
 
 if TYPE_CHECKING:
+    from edge_segface.data import Dataset
     from edge_segface.demo import DemoResult
     from edge_segface.labels import LabelSpace
     from edge_segface.spec import ModelSpec
@@ -25,8 +26,12 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def be_quiet_unless_leading() -> None:
     """Of several processes that train together only the first speaks."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    stdout.quiet = stderr.quiet = rank != "0"
+    stdout.quiet = stderr.quiet = not leads()
+
+
+def leads() -> bool:
+    """Whether this is the first of several processes, or the only one."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def say(text: str) -> None:
@@ -35,6 +40,12 @@ def say(text: str) -> None:
 
 def notify(text: str) -> None:
     stderr.print(text, markup=False)
+
+
+def notify_left_out(*datasets: Dataset) -> None:
+    for dataset in datasets:
+        for what, names in dataset.left_out.items():
+            notify(f"left out of {dataset.split}: {len(names)} with {what}: {', '.join(names[:3])}")
 
 
 @contextmanager
@@ -52,6 +63,13 @@ def picture_progress(total: int) -> Iterator[Callable[[EdgeSegfaceError | None],
 @contextmanager
 def score_progress(total: int) -> Iterator[Callable[[], None]]:
     with _bar("scoring", total) as (progress, task):
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def count_progress(words: str) -> Iterator[Callable[[], None]]:
+    """Of something whose end is not known."""
+    with _bar(words, None) as (progress, task):
         yield lambda: progress.advance(task)
 
 

@@ -50,6 +50,10 @@ class DatasetError(EdgeSegfaceError):
     """A labelled dataset that is missing, of another kind, or holds what cannot be used."""
 
 
+class CalibrationError(EdgeSegfaceError):
+    """A calibration set that cannot be made, read or used."""
+
+
 class TrainingError(EdgeSegfaceError):
     """A recipe that cannot be followed, or a run that cannot go on."""
 

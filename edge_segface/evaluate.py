@@ -8,13 +8,14 @@ pixel of the mask, so that models of different input sizes are compared fairly; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.data.dataset import Dataset, Sample, resized_labels
+from edge_segface.data.dataset import SQUASHED, Dataset, Sample, resized_labels
 from edge_segface.data.geometry import squeezed
 from edge_segface.data.pieces import piece_counts
 from edge_segface.errors import DatasetError
@@ -24,7 +25,6 @@ from edge_segface.metrics import ConfusionMatrix
 from edge_segface.parser import FaceParser
 
 Fit = Literal["squash", "whole"]
-FITS: dict[str, Fit] = {"lapa": "squash", "helen": "squash"}  # every other kind: whole
 BATCH = 8
 
 # What the literature on Helen reports beside the classes: some of them merged, and `overall`, all of these together.
@@ -98,7 +98,7 @@ def scored(
     """Parses every picture of a dataset and counts. The model must know every part that the dataset labels."""
     dataset = in_the_models_words(dataset, parser.space)
     scores = replace(Scores.none(parser.space), pictures=len(dataset))
-    for sample, labels in parsed(parser, dataset, fit or FITS.get(dataset.kind, "whole")):
+    for sample, labels in parsed(parser, dataset, fit or fit_of(dataset)):
         truth = sample.labels
         if score_size is not None:
             truth, labels = (resized_labels(array, (score_size, score_size)) for array in (truth, labels))
@@ -107,6 +107,10 @@ def scored(
         scores.broken[:] += np.abs(piece_counts(labels, classes) - piece_counts(truth, classes))
         on_done()
     return scores
+
+
+def fit_of(dataset: Dataset) -> Fit:
+    return "squash" if dataset.kind in SQUASHED else "whole"
 
 
 def in_the_models_words(dataset: Dataset, space: LabelSpace) -> Dataset:
@@ -121,8 +125,7 @@ def in_the_models_words(dataset: Dataset, space: LabelSpace) -> Dataset:
 
 def parsed(parser: FaceParser, dataset: Dataset, fit: Fit) -> Iterator[tuple[Sample, UInt8Array]]:
     """Samples with what the model makes of them, at their own size."""
-    for start in range(0, len(dataset), BATCH):
-        samples = [dataset[index] for index in range(start, min(start + BATCH, len(dataset)))]
+    for samples in batches_of(dataset):
         landmarks = None if parser.spec.warp is None else [_landmarks(sample) for sample in samples]
         if fit == "whole":
             maps = parser.batch([sample.image_bgr for sample in samples], landmarks=landmarks)
@@ -142,6 +145,16 @@ def parsed(parser: FaceParser, dataset: Dataset, fit: Fit) -> Iterator[tuple[Sam
 
 def rounded(score: float) -> float | None:
     return None if np.isnan(score) else round(float(score), 2)
+
+
+def batches_of(dataset: Dataset) -> Iterator[list[Sample]]:
+    """Samples, read a batch ahead by other threads."""
+    with ThreadPoolExecutor(BATCH) as pool:
+        ahead = [pool.submit(dataset.__getitem__, index) for index in range(min(BATCH, len(dataset)))]
+        for start in range(BATCH, len(dataset) + BATCH, BATCH):
+            after = range(start, min(start + BATCH, len(dataset)))
+            now, ahead = ahead, [pool.submit(dataset.__getitem__, index) for index in after]
+            yield [sample.result() for sample in now]
 
 
 def _landmarks(sample: Sample) -> npt.NDArray[np.float64]:

@@ -61,5 +61,5 @@ class FaceFinder:
 def in_picture(box: Box, roi: RoI, size: int) -> Box:
     """A box of an upright RoI's square, in pixels of the picture that the RoI was cut from."""
     scale = roi.side / size
-    left, top = roi.corners_xy()[0] + 0.5
+    left, top = (roi.corners_xy()[0] + 0.5).tolist()
     return left + box[0] * scale, top + box[1] * scale, left + box[2] * scale, top + box[3] * scale

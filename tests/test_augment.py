@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_segface.data.augment import Camera, CameraAugmentation, lapa_affine, squashed
-from edge_segface.data.backdrops import _patch, backdrop
+from edge_segface.data.augment import Camera, CameraAugmentation, lapa_affine, squashed, whole
+from edge_segface.data.backdrops import quilt
 from edge_segface.data.borrow import laid_over, lend, lenders
 from edge_segface.data.colour import as_a_camera_sees_it
-from edge_segface.data.dataset import Dataset, Sample
+from edge_segface.data.dataset import Dataset, Sample, class_pixels
 from edge_segface.data.drawn import open_drawn
 from edge_segface.data.geometry import moved_labels, moved_picture, moved_points, placed
-from edge_segface.data.sampling import class_pixels
 from edge_segface.data.scenes import compose, face_box
 from edge_segface.faces import find_faces
 from edge_segface.frames import ClassMap
@@ -138,6 +137,17 @@ def test_shrinking_a_picture_averages_instead_of_skipping() -> None:
     assert small[4:-4, 4:-4].std() < 12
 
 
+def test_pictures_beside_a_frame_are_put_whole_into_the_square() -> None:
+    sample = Sample(
+        "a", np.full((50, 100, 3), 200, np.uint8), np.full((50, 100), 3, np.uint8), np.array([[50.0, 25.0]] * 5)
+    )
+    image, labels, landmarks = whole(sample, 64)
+    assert (labels[:14] == 0).all()
+    assert (labels[18:46] == 3).all()
+    assert (image[18:46] == 200).all()
+    assert landmarks[0] == pytest.approx((32, 32), abs=0.5)
+
+
 def test_scenes_say_where_their_faces_are(faces: Dataset) -> None:
     heads = [faces[index] for index in (0, 1, 2)]
     scene = compose(heads, [120, 160, 90], (640, 480), SPACE, np.random.default_rng(2))
@@ -157,18 +167,20 @@ def test_a_scene_without_heads_has_no_labels() -> None:
     assert scene.image_bgr.std() > 3
 
 
-def test_quilts_show_no_part_of_a_face(faces: Dataset) -> None:
+def test_quilts_show_no_part_of_a_face(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skin, hair and parts are made red here, all else grey, and the clouds between the patches too."""
     marked = []
     for sample in (faces[index] for index in range(4)):
-        harmless = np.isin(sample.labels, (0, SPACE.id_of("cloth")))
-        marked.append(replace(sample, image_bgr=np.where(harmless, 90, 255).astype(np.uint8)[..., None].repeat(3, 2)))
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        patches = backdrop((96, 96), rng, marked, SPACE)
-        assert patches.shape == (96, 96, 3)
-    for seed in range(40):
-        patch = _patch(marked[seed % 4], [0, 3], np.random.default_rng(seed))
-        assert patch is None or (patch == 90).all()
+        harmless = np.isin(sample.labels, (0, SPACE.id_of("cloth")))[..., None]
+        marked.append(replace(sample, image_bgr=np.where(harmless, 90, (0, 0, 255)).astype(np.uint8)))
+    grey = np.full((96, 96, 3), 60, np.uint8)
+    monkeypatch.setattr("edge_segface.data.backdrops.clouds", lambda size_wh, rng: grey.copy())
+    shown = 0
+    for seed in range(30):
+        picture = quilt((96, 96), np.random.default_rng(seed), marked, SPACE)
+        assert picture[..., 2].max() <= 90
+        shown += (picture == 90).mean() > 0.05
+    assert shown > 10
 
 
 def test_a_borrowed_part_lies_where_the_faces_eyes_and_mouth_say(faces: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from PIL import Image
 
 from edge_segface.data import open_dataset
 from edge_segface.data.celebamask import half_size
-from edge_segface.data.dataset import Sample, SampleError, read_mask
+from edge_segface.data.dataset import Sample, SampleError, class_pixels, in_memory, read_mask
 from edge_segface.data.drawn import drawn_sample
 from edge_segface.data.folder import open_folder
 from edge_segface.data.landmarks import FIVE_OF_106, five_points, mirrored_points
@@ -148,7 +149,15 @@ def test_what_cannot_be_used_is_named_counted_and_may_be_left_out(tmp_path: Path
     assert "1 picture and mask differ in size: 005 (64x64 and 64x32)" in text
     dataset = open_dataset("folder", root, "all", skip_bad=True)
     assert dataset.names == ("000", "006", "007")
-    assert dataset.left_out["mask missing"] == ["001 (001.png)"]
+    assert dataset.left_out["mask missing"] == ["001"]
+
+
+def test_names_with_brackets_are_left_out_whole(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "faces", 2)
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):
+        (root / folder / f"001.{suffix}").rename(root / folder / f"000 (1).{suffix}")
+    (root / "masks" / "000 (1).png").unlink()
+    assert open_dataset("folder", root, "all", skip_bad=True).names == ("000",)
 
 
 def test_a_dataset_is_checked_again_only_when_a_file_changed(tmp_path: Path) -> None:
@@ -182,6 +191,11 @@ def test_missing_parts_and_lists_of_celebamask(tmp_path: Path) -> None:
     (root / "CelebAMask-HQ-mask-anno" / "0" / "00001_skin.png").unlink()
     with pytest.raises(DatasetError, match=r"1 part missing: 1 \(00001_skin.png\)"):
         open_dataset("celebamask", root, "train")
+    (root / "CelebA-HQ-img" / "0.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"1 picture missing: 0 \(0.jpg\)"):
+        open_dataset("celebamask", root, "train")
+    with pytest.raises(DatasetError, match="1 picture missing: 0"):
+        open_dataset("celebamask", root, "all")
     (root / "list_eval_partition.txt").unlink()
     with pytest.raises(DatasetError, match="its splits are unknown"):
         open_dataset("celebamask", root, "train")
@@ -203,6 +217,25 @@ def test_drawn_faces_are_the_same_every_time_and_left_is_the_subjects() -> None:
         left, right = (np.argwhere(first.labels == CELEBAMASK19.id_of(f"{side}_{part}")) for side in ("left", "right"))
         assert left[:, 1].mean() > right[:, 1].mean()
     assert landmarks_106(first).shape == (106, 2)
+
+
+def test_class_pixels_are_counted_once_and_remembered(tmp_path: Path) -> None:
+    dataset = open_dataset("folder", write_folder(tmp_path / "faces", 3), "all")
+    pixels = class_pixels(dataset)
+    assert pixels.shape == (3, 19)
+    assert pixels[1].tolist() == np.bincount(dataset[1].labels.ravel(), minlength=19).tolist()
+
+    def unread(name: str) -> Sample:
+        raise AssertionError(name)
+
+    assert np.array_equal(class_pixels(replace(dataset, read=unread)), pixels)
+
+
+def test_a_dataset_is_kept_in_memory_only_while_there_is_room(tmp_path: Path) -> None:
+    dataset = open_dataset("folder", write_folder(tmp_path / "faces", 3), "all")
+    kept = in_memory(dataset, 1 << 20)
+    assert kept[0] is kept[0]
+    assert in_memory(dataset, 1000) is dataset
 
 
 def test_picture_and_mask_of_different_sizes_are_no_sample() -> None:

@@ -43,11 +43,11 @@ def test_a_perfect_prediction_costs_nothing() -> None:
     assert float(dice) == pytest.approx(0, abs=1e-5)
 
 
-def one_piece(*rows: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def one_piece(*rows: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
     """Probabilities of two classes at each pixel of one piece with label 0."""
     logits = torch.tensor(rows).log().T[None, :, None]  # 1 2 1 w
     shape = (1, 1, len(rows))
-    return logits, torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long)
+    return logits, torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long), 4
 
 
 def test_consensus_has_the_values_of_the_paper() -> None:
@@ -74,7 +74,7 @@ def test_consensus_equals_equation_8_written_as_loops(batch: tuple[torch.Tensor,
             mean = q.mean(dim=1)
             named.append(-mean[labels[picture][inside][0]].log())
             agreed.append((mean[:, None] * (mean.log()[:, None] - q.log())).sum(dim=0).mean())
-    got = consensus_terms(logits, labels, pieces)
+    got = consensus_terms(logits, labels, pieces, 9)
     assert [float(x) for x in got] == pytest.approx(
         [float(torch.stack(named).mean()), float(torch.stack(agreed).mean())], rel=1e-5
     )
@@ -91,7 +91,7 @@ def test_consensus_keeps_what_the_paper_says_it_keeps() -> None:
 
 def test_consensus_of_no_pieces_is_zero_and_has_a_gradient(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     logits = batch[0].requires_grad_()
-    label, agreement = consensus_terms(logits, batch[1], torch.zeros_like(batch[1]))
+    label, agreement = consensus_terms(logits, batch[1], torch.zeros_like(batch[1]), 4)
     (label + agreement).backward()
     assert float(label.detach()) == float(agreement.detach()) == 0.0
     assert logits.grad is not None
@@ -100,7 +100,7 @@ def test_consensus_of_no_pieces_is_zero_and_has_a_gradient(batch: tuple[torch.Te
 def test_consensus_survives_probabilities_of_zero() -> None:
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]]).T[None, :, None].requires_grad_()
     zeros = torch.zeros(1, 1, 2, dtype=torch.long)
-    label, agreement = consensus_terms(logits, zeros, zeros + 1)
+    label, agreement = consensus_terms(logits, zeros, zeros + 1, 4)
     (label + agreement).backward()
     assert torch.isfinite(label + agreement)
     assert logits.grad is not None

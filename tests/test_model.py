@@ -81,3 +81,18 @@ def test_position_of_one_pixel_by_hand() -> None:
     angle = 2 * torch.pi * (x * position.gaussian[0] + y * position.gaussian[1])
     expected = torch.cat([angle.sin(), angle.cos()])
     assert torch.allclose(position(3, 5)[1 * 5 + 2], expected, atol=1e-5)
+
+
+def test_positions_and_warps_keep_full_precision_under_autocast() -> None:
+    from edge_segface.model.attention import FourierPosition
+    from edge_segface.warp.training import unwarp_grid
+
+    torch.manual_seed(0)
+    position = FourierPosition(128)
+    landmarks = torch.tensor([[[190.0, 230.0], [310.0, 228.0], [250.0, 290.0], [212.0, 355.0], [290.0, 352.0]]])
+    expected = position(32, 32), unwarp_grid(landmarks, 512)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = position(32, 32), unwarp_grid(landmarks, 512)
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.allclose(one, other, atol=1e-6)

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from edge_segface.data.backdrops import backdrop, colour
 from edge_segface.data.borrow import lend, lenders
 from edge_segface.data.colour import as_a_camera_sees_it
-from edge_segface.data.dataset import Dataset, Points, Sample, resized_labels
+from edge_segface.data.dataset import SQUASHED, Dataset, Points, Sample, resized_labels
 from edge_segface.data.geometry import moved_labels, moved_picture, moved_points, placed, squeezed
 from edge_segface.data.scenes import compose
-from edge_segface.frames import OUTSIDE_BGR, UInt8Array
+from edge_segface.frames import OUTSIDE_BGR, RoI, UInt8Array, crop
 from edge_segface.labels import LabelSpace
 
 Picked = tuple[UInt8Array, UInt8Array, Points | None]
@@ -34,6 +34,15 @@ def squashed(sample: Sample, size: int) -> Picked:
     if (height, width) == (size, size):
         return sample.image_bgr, sample.labels, landmarks
     return squeezed(sample.image_bgr, size), resized_labels(sample.labels, (size, size)), landmarks
+
+
+def whole(sample: Sample, size: int) -> Picked:
+    """The whole picture inside the square, in its own shape, as `parse` shows it to the network."""
+    height, width = sample.labels.shape
+    roi = RoI.whole((height, width))
+    matrix = roi.square_from_frame(size)
+    landmarks = None if sample.landmarks_xy is None else moved_points(sample.landmarks_xy, matrix)
+    return crop(sample.image_bgr, roi, size), moved_labels(sample.labels, matrix, (size, size)), landmarks
 
 
 def lapa_affine(sample: Sample, size: int, rng: np.random.Generator) -> Picked:
@@ -88,13 +97,8 @@ class CameraAugmentation:
         matrix = placed(looked_at, ((self.size - 1) / 2, (self.size - 1) / 2), scale, angle, mirror)
         ids = self.space.flip_table[sample.labels] if mirror else sample.labels
         square = (self.size, self.size)
-        beyond = rng.random()
-        if beyond < 0.2:
-            return moved_picture(sample.image_bgr, matrix, square, outside=None), moved_labels(
-                ids, matrix, square, mirrored_outside=True
-            )
         labels = moved_labels(ids, matrix, square)
-        if beyond < 0.6:
+        if rng.random() < 0.55:
             outside = OUTSIDE_BGR if rng.random() < 0.5 else colour(rng)
             return moved_picture(sample.image_bgr, matrix, square, outside), labels
         # Before another backdrop; where the picture ends its backdrop may go on (a picture on a wall) or not.
@@ -133,7 +137,8 @@ def augmentation(name: str, dataset: Dataset, size: int, camera: Camera, pixels:
         return CameraAugmentation(dataset, size, camera, pixels)
     if name == "lapa":
         return lambda index, rng: lapa_affine(dataset[index], size, rng)
-    return lambda index, rng: squashed(dataset[index], size)  # noqa: ARG005
+    shaped = squashed if dataset.kind in SQUASHED else whole
+    return lambda index, rng: shaped(dataset[index], size)  # noqa: ARG005
 
 
 AUGMENTATIONS = ("none", "lapa", "camera")

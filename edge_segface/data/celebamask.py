@@ -33,9 +33,7 @@ def open_celebamask(root: Path, split: str) -> Dataset:
     for needed in (IMAGES, PARTS):
         if not (root / needed).is_dir():
             raise not_laid_out("celebamask", root, f"folder {needed}")
-    numbers = {path.stem for path in (root / IMAGES).glob("*.jpg") if path.stem.isdigit()}
-    if split != "all":
-        numbers &= _split_numbers(root, SPLITS.index(split))
+    numbers = _all_numbers(root) if split == "all" else _split_numbers(root, SPLITS.index(split))
     names = tuple(sorted(numbers, key=int))
 
     def parts_of(name: str) -> dict[str, Path]:
@@ -74,6 +72,11 @@ def half_size(image: UInt8Array) -> UInt8Array:
     across = cv2.sepFilter2D(image, -1, _HALF, np.ones(1), anchor=(3, 0), borderType=cv2.BORDER_REPLICATE)[:, ::2]
     down = cv2.sepFilter2D(across, -1, np.ones(1), _HALF, anchor=(0, 3), borderType=cv2.BORDER_REPLICATE)[::2]
     return np.ascontiguousarray(down)
+
+
+def _all_numbers(root: Path) -> set[str]:
+    pictures = {path.stem for path in (root / IMAGES).glob("*.jpg") if path.stem.isdigit()}
+    return pictures | {str(int(path.name[:5])) for path in (root / PARTS).glob(f"*/?????_{MUST_HAVE}.png")}
 
 
 def _split_numbers(root: Path, number: int) -> set[str]:

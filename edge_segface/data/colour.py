@@ -9,7 +9,7 @@ from edge_segface.frames import UInt8Array
 
 
 def as_a_camera_sees_it(image: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-    """Each effect comes with a chance of its own; together they leave about one picture in fifteen as it is."""
+    """Each effect comes with a chance of its own; together they leave about one picture in eleven as it is."""
     seen = image.astype(np.float32)
     if rng.random() < 0.8:
         seen = relit(seen, rng)

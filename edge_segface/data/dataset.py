@@ -7,27 +7,31 @@ import json
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.errors import DatasetError, ImageError, OutputError
+from edge_segface.errors import DatasetError, ImageError, OutputError, first_line
 from edge_segface.files import cache_folder, write_text
 from edge_segface.frames import UInt8Array
 from edge_segface.labels import LabelSpace, remap_table
 from edge_segface.pictures import is_cut_short, read_picture
 
-SPLITS = ("train", "val", "test", "all")
 NAMED_AT_MOST = 3
+READ_TOGETHER = 64
 
 Points = npt.NDArray[np.float64]
 OnChecked = Callable[[int, int], None]  # done, of how many
+Problems = dict[str, dict[str, str]]  # what is wrong -> name of a sample -> what was found
+
+SQUASHED = frozenset(("lapa", "helen"))  # kinds whose papers squeeze every picture to a square
 
 
 class SampleError(DatasetError):
@@ -107,8 +111,41 @@ def checked(dataset: Dataset, *, skip_bad: bool = False, on_checked: OnChecked |
             found="; ".join(f"{len(names)} {what}: {_few(names)}" for what, names in problems.items()),
             remedy="mend them, or leave them out with --skip-bad",
         )
-    bad = {name.split(" (")[0] for names in problems.values() for name in names}
-    return replace(dataset, names=tuple(name for name in dataset.names if name not in bad), left_out=problems)
+    left_out = {what: list(names) for what, names in problems.items()}
+    bad = {name for names in left_out.values() for name in names}
+    return replace(dataset, names=tuple(name for name in dataset.names if name not in bad), left_out=left_out)
+
+
+def class_pixels(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """(samples, classes): how many pixels of each class a sample has. Reads all, and remembers what it found."""
+    stamp = cache_folder() / "checked" / f"{_fingerprint(dataset)}-pixels.json"
+    remembered = _remembered(stamp)
+    if remembered is not None:
+        return np.array(remembered["pixels"], dtype=np.int64)
+
+    def counted(index: int) -> npt.NDArray[np.int64]:
+        return np.bincount(dataset[index].labels.ravel(), minlength=len(dataset.space))
+
+    with _threads() as pool:
+        pixels = np.stack(list(pool.map(counted, range(len(dataset)))))
+    if any(True for _ in dataset.files(dataset.names[0])):  # what is drawn may be drawn in another size next time
+        with suppress(OutputError):
+            write_text(json.dumps({"pixels": pixels.tolist()}), stamp)
+    return pixels
+
+
+def in_memory(dataset: Dataset, at_most: int) -> Dataset:
+    """The dataset with every sample read already, unless that would take more than so many bytes."""
+    samples: dict[str, Sample] = {}
+    room = at_most
+    with _threads() as pool:
+        for start in range(0, len(dataset), READ_TOGETHER):
+            names = dataset.names[start : start + READ_TOGETHER]
+            samples.update(zip(names, pool.map(dataset.read, names), strict=True))
+            room -= sum(samples[name].image_bgr.nbytes + samples[name].labels.nbytes for name in names)
+            if room < 0:
+                return dataset
+    return replace(dataset, read=samples.__getitem__)
 
 
 def read_image(path: Path) -> UInt8Array:
@@ -130,7 +167,10 @@ def read_mask(path: Path) -> UInt8Array:
         raise SampleError("unreadable mask", found=error.strerror or error) from error
     if not content or is_cut_short(content):
         raise SampleError("unreadable mask", found=f"{path.name} is cut short")
-    decoded = cv2.imdecode(np.frombuffer(indices_as_greys(content), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(indices_as_greys(content), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise SampleError("unreadable mask", found=first_line(error)) from error
     if decoded is None or decoded.dtype != np.uint8:
         raise SampleError("unreadable mask", found=path.name)
     channels = np.atleast_3d(np.asarray(decoded, dtype=np.uint8))[..., :3]
@@ -181,17 +221,21 @@ def check_split(split: str, possible: Sequence[str]) -> None:
         raise DatasetError(f"there is no split {split!r}", remedy=f"choose one of {', '.join(possible)}")
 
 
-def _read_all(dataset: Dataset, on_checked: OnChecked | None) -> dict[str, list[str]]:
-    problems: defaultdict[str, list[str]] = defaultdict(list)
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+def _read_all(dataset: Dataset, on_checked: OnChecked | None) -> Problems:
+    problems: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    with _threads() as pool:
         for done, (name, error) in enumerate(
             zip(dataset.names, pool.map(lambda n: _problem(dataset, n), dataset.names), strict=True), 1
         ):
             if error is not None:
-                problems[error.what].append(f"{name} ({error.found})" if error.found else name)
+                problems[error.what][name] = error.found
             if on_checked is not None:
                 on_checked(done, len(dataset))
     return dict(problems)
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(16, os.cpu_count() or 1))
 
 
 def _problem(dataset: Dataset, name: str) -> SampleError | None:
@@ -204,7 +248,7 @@ def _problem(dataset: Dataset, name: str) -> SampleError | None:
 
 def _fingerprint(dataset: Dataset) -> str:
     """Of names, sizes and times of every file: it changes when any of them does."""
-    digest = hashlib.sha256(f"1 {dataset.kind} {dataset.space.name} {dataset.root.resolve()}".encode())
+    digest = hashlib.sha256(f"2 {dataset.kind} {dataset.space.name} {dataset.root.resolve()}".encode())
     for name in dataset.names:
         for path in dataset.files(name):
             try:
@@ -215,7 +259,7 @@ def _fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()[:32]
 
 
-def _remembered(stamp: Path) -> dict[str, list[str]] | None:
+def _remembered(stamp: Path) -> Any:
     try:
         content = json.loads(stamp.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -223,9 +267,10 @@ def _remembered(stamp: Path) -> dict[str, list[str]] | None:
     return content if isinstance(content, dict) else None
 
 
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
-    return ", ".join(names[:NAMED_AT_MOST]) + more
+def _few(names: Mapping[str, str]) -> str:
+    words = [f"{name} ({found})" if found else name for name, found in names.items()]
+    more = f" and {len(words) - NAMED_AT_MOST} more" if len(words) > NAMED_AT_MOST else ""
+    return ", ".join(words[:NAMED_AT_MOST]) + more
 
 
 def _size(array: UInt8Array) -> str:

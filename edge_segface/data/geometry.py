@@ -39,10 +39,9 @@ def moved_picture(
     return _warped(image, matrix, size_wh, cv2.INTER_LINEAR, outside)
 
 
-def moved_labels(
-    labels: UInt8Array, matrix: Matrix, size_wh: tuple[int, int], mirrored_outside: bool = False
-) -> UInt8Array:
-    return _warped(labels, matrix, size_wh, cv2.INTER_NEAREST, None if mirrored_outside else UNSEEN)
+def moved_labels(labels: UInt8Array, matrix: Matrix, size_wh: tuple[int, int]) -> UInt8Array:
+    """Background beyond the picture. Mirroring there, as for pictures, would need left and right swapped."""
+    return _warped(labels, matrix, size_wh, cv2.INTER_NEAREST, UNSEEN)
 
 
 def squeezed(image: UInt8Array, size: int) -> UInt8Array:

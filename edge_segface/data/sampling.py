@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from edge_segface.data.dataset import Dataset
 
 Place = tuple[int, int, int]  # epoch, place in its order, index of the picture
 
@@ -24,16 +20,6 @@ def repeat_factors(shown: npt.NDArray[np.bool_], threshold: float) -> npt.NDArra
     of_class = np.sqrt(threshold / share)
     factors: npt.NDArray[np.float64] = np.maximum(1.0, np.where(shown, of_class, 0.0).max(axis=1))
     return factors
-
-
-def class_pixels(dataset: Dataset) -> npt.NDArray[np.int64]:
-    """(pictures, classes): how many pixels of each class a picture has. Reads every sample."""
-
-    def counted(index: int) -> npt.NDArray[np.int64]:
-        return np.bincount(dataset[index].labels.ravel(), minlength=len(dataset.space))
-
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        return np.stack(list(pool.map(counted, range(len(dataset)))))
 
 
 def epoch_order(factors: npt.NDArray[np.float64], seed: int, epoch: int) -> npt.NDArray[np.int64]:

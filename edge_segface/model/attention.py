@@ -94,10 +94,11 @@ class FourierPosition(nn.Module):
         self.register_buffer("gaussian", torch.randn(2, width // 2))
 
     def forward(self, height: int, width: int) -> Tensor:
-        """-> (p d), rows first"""
-        y = (torch.arange(height).to(self.gaussian) + 0.5) / height
-        x = (torch.arange(width).to(self.gaussian) + 0.5) / width
-        grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-        centre_xy = torch.stack((grid_x, grid_y), dim=-1).flatten(0, 1) * 2 - 1  # p 2
-        angle = 2 * torch.pi * (centre_xy @ self.gaussian)  # p d/2
-        return torch.cat((angle.sin(), angle.cos()), dim=-1)
+        """-> (p d), rows first, in full precision whatever the rest runs in: its angles reach far beyond a turn"""
+        with torch.autocast(self.gaussian.device.type, enabled=False):
+            y = (torch.arange(height).to(self.gaussian) + 0.5) / height
+            x = (torch.arange(width).to(self.gaussian) + 0.5) / width
+            grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+            centre_xy = torch.stack((grid_x, grid_y), dim=-1).flatten(0, 1) * 2 - 1  # p 2
+            angle = 2 * torch.pi * (centre_xy @ self.gaussian)  # p d/2
+            return torch.cat((angle.sin(), angle.cos()), dim=-1)

@@ -43,6 +43,7 @@ class Weights:
     training_data: str
     licence: str
     warp: str | None = None
+    size: int | None = None  # of the input that it was trained on
     f1: dict[str, float] | None = None
     sha256: str | None = None
 
@@ -67,7 +68,7 @@ class Weights:
 
 def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
     """Either kind of checkpoint. `space` says what a file cannot: whether eleven tokens are LaPa's or Helen's."""
-    content = _content(path)
+    content = load_content(path)
     if content.get("format") == FORMAT:
         return _own(content, space, path)
     state = content.get(STATE_KEY, content)
@@ -106,6 +107,7 @@ def save_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float3
         "training_data": weights.training_data,
         "licence": weights.licence,
         "warp": weights.warp,
+        "size": weights.size,
         "f1": weights.f1,
         "state_dict": state,
     }
@@ -114,7 +116,8 @@ def save_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float3
     write_bytes(file.getbuffer(), path)
 
 
-def _content(path: Path) -> Mapping[str, Any]:
+def load_content(path: Path) -> Mapping[str, Any]:
+    """What torch saved, without running any of it, or an error that says what is wrong with the file."""
     try:
         if path.stat().st_size == 0:
             raise CheckpointError(f"{path} is empty", found="0 bytes", remedy="download or save it again")
@@ -166,7 +169,7 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
             name: value.float() if value.is_floating_point() else value for name, value in content["state_dict"].items()
         }
         model.load_state_dict(state)
-        known: dict[str, Any] = {name: content.get(name) for name in ("training_data", "licence", "warp", "f1")}
+        known: dict[str, Any] = {name: content.get(name) for name in ("training_data", "licence", "warp", "size", "f1")}
         if not all(isinstance(known[name], str) for name in ("training_data", "licence")):
             raise TypeError("training_data and licence must be texts")
     except (LookupError, AttributeError, RuntimeError, TypeError, LabelError) as error:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from edge_segface.data.augment import Augmentation
-from edge_segface.data.dataset import Dataset, Sample
 from edge_segface.data.pieces import pieces_of
 from edge_segface.data.sampling import Batches, Place
+from edge_segface.errors import TrainingError
 from edge_segface.train.recipe import Consensus
-
-CACHED_BYTES = 3 << 30
 
 Item = tuple[str, tuple[object, ...]]
 
@@ -27,9 +27,9 @@ Item = tuple[str, tuple[object, ...]]
 @dataclass(frozen=True, eq=False)
 class Batch:
     images: Tensor  # b s s 3, BGR bytes
-    labels: Tensor  # b s s
+    labels: Tensor  # b s s, bytes
     landmarks: Tensor | None  # b 5 2
-    pieces: Tensor | None  # b s s
+    pieces: Tensor | None  # b s s, numbered in each picture from 1
     names: list[str]
 
     def to(self, device: torch.device) -> Batch:
@@ -59,25 +59,21 @@ class Places(TorchDataset[Item]):
 
 
 def loader(places: Places, batches: Batches, workers: int, *, pin: bool) -> Iterator[Batch]:
+    if workers and "fork" not in multiprocessing.get_all_start_methods():
+        raise TrainingError("this system cannot start workers that share a dataset", remedy="say --workers 0")
     data: DataLoader[Any] = DataLoader(
         places,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_collated,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
+        multiprocessing_context="fork"
+        if workers
+        else None,  # readers are closures, which cannot be sent to a new process
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
     )
     return iter(data)
-
-
-def cached(dataset: Dataset) -> Dataset:
-    """The dataset in memory, as long as that takes little of it; worker processes then share it."""
-    first = dataset[0]
-    if (first.image_bgr.nbytes + first.labels.nbytes) * len(dataset) > CACHED_BYTES:
-        return dataset
-    samples: dict[str, Sample] = {name: dataset.read(name) for name in dataset.names}
-    return replace(dataset, read=samples.__getitem__)
 
 
 def _collated(items: list[Item]) -> Batch:
@@ -89,13 +85,15 @@ def _collated(items: list[Item]) -> Batch:
     assert labels is not None
     return Batch(
         images,
-        labels.long(),
+        labels,
         None if landmarks is None else landmarks.float(),
-        None if pieces is None else pieces.long(),
+        pieces,
         [name for name, _ in items],
     )
 
 
-def _one_thread(_: int) -> None:
-    if get_worker_info() is not None:
-        cv2.setNumThreads(0)
+def _begin_worker(_: int) -> None:
+    """One thread a worker. A Ctrl-C in a terminal reaches all processes; the one that trains answers it."""
+    cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

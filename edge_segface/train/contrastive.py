@@ -1,8 +1,8 @@
 """Sub-class-balanced contrastive learning on class tokens, thrown away after training.
 
 Every class that a picture shows well enough gives one embedding: its token behind the transformer, projected. Classes
-that many pictures show are split into groups about as large as the rare classes, by k-means on the embeddings of the
-last epoch; rare classes stay whole.
+that many pictures show are split into groups about as large as the rare classes, by k-means on the last embeddings of
+each (of the leading process, where several train); rare classes stay whole.
 """
 
 from __future__ import annotations

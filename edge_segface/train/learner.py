@@ -30,13 +30,13 @@ class Learner(nn.Module):
     ) -> dict[str, Tensor]:
         """Bytes (b s s 3), ids (b s s), points (b 5 2), pieces (b s s) -> each loss unweighted, and their `total`."""
         recipe = self.recipe
+        labels, pieces = labels.long(), None if pieces is None else pieces.long()
         image = normalised(images).contiguous(memory_format=torch.channels_last)
-        where = (image, landmarks) if recipe.warp else (image,)
-        logits = self.network(*where)
+        logits = self.network(image, landmarks) if recipe.warp else self.network(image)
         ce, dice = cross_entropy_and_dice(logits, labels)
         losses, weights = {"ce": ce, "dice": dice}, {"ce": recipe.ce, "dice": recipe.dice}
         if pieces is not None and epoch >= recipe.consensus.from_epoch:
-            losses["piece_label"], losses["agreement"] = consensus_terms(logits, labels, pieces)
+            losses["piece_label"], losses["agreement"] = consensus_terms(logits, labels, pieces, recipe.consensus.most)
             weights["piece_label"] = recipe.consensus.weight * recipe.consensus.label
             weights["agreement"] = recipe.consensus.weight * recipe.consensus.agreement
         if self.contrast is not None:
@@ -45,11 +45,18 @@ class Learner(nn.Module):
         if (teacher := self._teacher[0]) is not None:
             options = recipe.distillation
             with torch.no_grad():
-                taught = teacher(resized(image, options.size or image.shape[-1]))
+                taught = self._taught(teacher, image, landmarks, options.size or image.shape[-1])
             losses["distillation"] = distillation_loss(logits, taught, options.temperature)
             weights["distillation"] = options.weight
         losses["total"] = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return losses
+
+    def _taught(self, teacher: nn.Module, image: Tensor, landmarks: Tensor | None, size: int) -> Tensor:
+        seen = resized(image, size)
+        if not self.recipe.warp:
+            return teacher(seen)
+        assert landmarks is not None
+        return teacher(seen, landmarks * size / image.shape[-1])
 
 
 def resized(image: Tensor, size: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import signal
 import threading
@@ -20,23 +21,26 @@ from torch.utils.tensorboard import SummaryWriter
 
 from edge_segface.data import Dataset
 from edge_segface.data.augment import augmentation
-from edge_segface.data.sampling import Batches, class_pixels, repeat_factors
+from edge_segface.data.dataset import class_pixels, in_memory
+from edge_segface.data.sampling import Batches, repeat_factors
 from edge_segface.draw import colour, overlay
-from edge_segface.errors import TrainingError
-from edge_segface.evaluate import FITS, Scores, parsed, scored
+from edge_segface.errors import EdgeSegfaceError, TrainingError
+from edge_segface.evaluate import Scores, fit_of, parsed, scored
+from edge_segface.files import cannot_write
 from edge_segface.frames import ClassMap, UInt8Array
 from edge_segface.labels import label_space
 from edge_segface.model.checkpoint import Weights, save_weights
 from edge_segface.model.segface import SegFace
 from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.parser import FaceParser
-from edge_segface.train.batches import Batch, Places, cached, loader
+from edge_segface.train.batches import Batch, Places, loader
 from edge_segface.train.ema import Ema
 from edge_segface.train.recipe import Recipe, plain
 from edge_segface.train.run import Run
 from edge_segface.train.setup import (
     Machines,
     check_batches,
+    check_fits,
     learning_rate,
     make_learner,
     make_optimizer,
@@ -46,6 +50,7 @@ from edge_segface.train.setup import (
 
 LOOK_EVERY = 20  # steps between looks at the losses, each of which waits for the device
 SAVE_SECONDS = 600.0  # an epoch that takes longer is saved in between
+IN_MEMORY_BYTES = 3 << 30  # a dataset that takes less is kept in memory
 EXAMPLES = 4
 
 
@@ -88,27 +93,20 @@ def train(
     machines = machines or Machines()
     fabric = start_fabric(recipe, machines)
     torch.manual_seed(recipe.seed)
-    state = run.load(recipe) if resume else None
-    if state is None and fabric.is_global_zero:
-        run.begin(recipe, {"train": described(train_set), "val": described(val_set)})
-    fabric.barrier()
-
     space = label_space(recipe.label_space)
-    train_set, val_set = cached(train_set.to_space(space)), val_set.to_space(space)
+    data = {"train": described(train_set), "val": described(val_set)}
+    train_set, val_set = in_memory(train_set.to_space(space), IN_MEMORY_BYTES), val_set.to_space(space)
+    check_fits(recipe, train_set)
+    state = run.load(recipe, data) if resume else None
+
     reads = recipe.needs_class_pixels
     pixels = class_pixels(train_set) if reads else np.zeros((len(train_set), len(space)), dtype=np.int64)
     factors = repeat_factors(pixels > 0, recipe.repeat_threshold)
     step = state["step"] if state else 0
     batches = Batches(
-        factors,
-        recipe.seed,
-        recipe.batch,
-        recipe.epochs,
-        step,
-        fabric.global_rank,
-        fabric.world_size,
-        machines.accumulate,
-    )
+        factors, recipe.seed, recipe.batch, recipe.epochs,
+        start_step=step, rank=fabric.global_rank, processes=fabric.world_size, accumulate=machines.accumulate,
+    )  # fmt: skip
     check_batches(batches, len(train_set))
 
     model = starting_network(recipe)
@@ -126,16 +124,16 @@ def train(
         training_data=f"{len(train_set)} pictures of {train_set.kind} {train_set.root.name}, {recipe.epochs} epochs",
         licence=recipe.licence,
         warp=recipe.warp,
+        size=recipe.size,
     )
-    training = Training(fabric, recipe, run, wrapped, learner, ema, optimizer, batches, val_set, weights, step)
+    training = Training(fabric, recipe, run, wrapped, learner, ema, optimizer, batches, val_set, weights, data, step)
     if state:
         training.load_state_dict(state)
-        if fabric.is_global_zero:
-            run.forget_metrics_after(step)
+    training.on_leader(lambda: run.tidy(step) if state else run.begin(recipe, data))
     augment = augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
     places = Places(augment, train_set.names, recipe.seed, recipe.consensus)
-    data = loader(places, batches, machines.workers, pin=fabric.device.type == "cuda")
-    return training.follow(data, on_progress)
+    stream = loader(places, batches, machines.workers, pin=fabric.device.type == "cuda")
+    return training.follow(stream, on_progress)
 
 
 @dataclass
@@ -152,6 +150,7 @@ class Training:
     batches: Batches
     val_set: Dataset
     weights: Weights  # all that is said of them, and the network that is trained
+    data: dict[str, Any]  # what the state says of the data that it belongs to
     step: int
     best_f1: float | None = None
 
@@ -164,7 +163,11 @@ class Training:
 
     def follow(self, data: Iterator[Batch], on_progress: OnProgress) -> Trained:
         progress = Progress(self.step, self.steps, 1, self.recipe.epochs, best_f1=self.best_f1)
-        board = SummaryWriter(str(self.run.folder / "tensorboard")) if self.fabric.is_global_zero else None
+        board = (
+            SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.step + 1)
+            if self.fabric.is_global_zero
+            else None
+        )
         saved_s = looked_s = time.monotonic()
         looked_step = self.step
         stopped = False
@@ -178,10 +181,10 @@ class Training:
                     progress.loss = self.look()
                     now_s = time.monotonic()
                     progress.images_per_s = (self.step - looked_step) * self.recipe.batch / (now_s - looked_s)
-                    stopped = self.any_asked(asked)
+                    stopped = self.agreed(bool(asked))
                     if at_end:
                         self.end_epoch(epoch, progress, board)
-                    if at_end or stopped or now_s - saved_s > SAVE_SECONDS:
+                    if at_end or stopped or self.agreed(now_s - saved_s > SAVE_SECONDS):
                         self.save()
                         saved_s = now_s
                     looked_step, looked_s = self.step, time.monotonic()
@@ -191,9 +194,11 @@ class Training:
                     self.best_f1,
                     at_end,
                 )
-                on_progress(progress)
+                if self.fabric.is_global_zero:
+                    on_progress(progress)
         if board is not None:
             board.close()
+        self.fabric.barrier()  # a process that ends early has the others killed, perhaps while they save
         return Trained(self.run, self.step, self.best_f1, stopped=self.step < self.steps)
 
     def one_step(self, data: Iterator[Batch], epoch: int) -> None:
@@ -225,12 +230,14 @@ class Training:
             [torch.stack([step[name].float() for name in names]) for step in self.losses]
         )  # steps names
         bad = ~table.isfinite().all(dim=1)
-        if self.fabric.all_reduce(bad.any().float(), reduce_op="sum") > 0:
-            first = int(bad.nonzero()[0]) if bad.any() else None
+        norms = torch.stack(torch._foreach_norm(list(self.learner.parameters())))
+        broken = bad.any() | ~norms.isfinite().all()  # the last step may have spoilt weights without spoiling its loss
+        if self.agreed(bool(broken)):
+            first = self.shown[int(bad.nonzero()[0])] if bad.any() else self.shown[-1]
             kept = f"{self.run.state} is from before it" if self.run.state.exists() else "nothing was saved yet"
             raise TrainingError(
                 "the loss is not a number any more",
-                found="another process has the batch" if first is None else self.shown[first],
+                found=first,
                 remedy=f"lower optimizer.lr or set optimizer.clip; {kept}",
             )
         means = table.mean(dim=0).tolist()
@@ -240,10 +247,9 @@ class Training:
         self.losses, self.shown = [], []
         return float(means[names.index("total")])
 
-    def any_asked(self, asked: list[int]) -> bool:
-        return bool(
-            self.fabric.all_reduce(torch.tensor(float(bool(asked)), device=self.fabric.device), reduce_op="sum") > 0
-        )
+    def agreed(self, holds: bool) -> bool:
+        """Whether it holds for any process, so that all do the same."""
+        return bool(self.fabric.all_reduce(torch.tensor(float(holds), device=self.fabric.device), reduce_op="sum") > 0)
 
     def end_epoch(self, epoch: int, progress: Progress, board: SummaryWriter | None) -> None:
         record: dict[str, Any] = {
@@ -259,43 +265,71 @@ class Training:
         options = self.recipe.contrastive
         if options.weight and (epoch + 1) % options.regroup_epochs == 0:
             self.learner.contrast.regroup()
-        if board is not None:
-            self.run.write_metrics(record)
-            for name, value in record["loss"].items():
-                board.add_scalar(f"loss/{name}", value, self.step)
-            board.add_scalar("lr", record["lr"], self.step)
-            for name, value in record.get("val", {}).get("f1", {}).items():
-                board.add_scalar(f"f1/{name}", math.nan if value is None else value, self.step)
-            for name in ("mean_f1", "miou", "artefacts", "long_tail_f1"):
-                if name in record.get("val", {}):
-                    board.add_scalar(f"val/{name}", record["val"][name], self.step)
+        self.on_leader(lambda: self.write_down(record, board))
+
+    def write_down(self, record: dict[str, Any], board: SummaryWriter | None) -> None:
+        assert board is not None
+        self.run.write_metrics(record)
+        for name, value in record["loss"].items():
+            board.add_scalar(f"loss/{name}", value, self.step)
+        board.add_scalar("lr", record["lr"], self.step)
+        val = record.get("val", {})
+        for name, value in val.get("f1", {}).items():
+            board.add_scalar(f"f1/{name}", math.nan if value is None else value, self.step)
+        for name in ("mean_f1", "miou", "artefacts", "long_tail_f1"):
+            if val.get(name) is not None:
+                board.add_scalar(f"val/{name}", val[name], self.step)
 
     def validate(self, board: SummaryWriter | None) -> dict[str, Any]:
         """Scores the mean weights, each process on its share, and keeps them if they are the best so far."""
         model = self.ema.model if self.ema else self.weights.model
+        if self.fabric.world_size > 1:  # without synchronised batch norms each process has statistics of its own
+            for value in model.state_dict().values():
+                torch.distributed.broadcast(value, src=0)
         weights = replace(self.weights, model=model.eval())
         parser = FaceParser(TorchEngine(weights, self.recipe.size))
         share = self.val_set.names[self.fabric.global_rank :: self.fabric.world_size]
         scores = scored(parser, self.val_set.only(share)) if share else Scores.none(parser.space)
-        scores = self._added_up(scores)
-        report = scores.report()
-        if board is not None:
-            weights = replace(weights, f1={name: f1 for name, f1 in report["f1"].items() if f1 is not None})
-            save_weights(weights, self.run.last)
-            if self.best_f1 is None or (report["mean_f1"] or 0.0) > self.best_f1:
-                save_weights(weights, self.run.best)
-            for index, picture in enumerate(examples(parser, self.val_set)):
-                board.add_image(f"example/{index}", picture[..., ::-1].copy(), self.step, dataformats="HWC")
+        report = self._added_up(scores).report()
+        best = self.best_f1 is None or (report["mean_f1"] or 0.0) > self.best_f1
+        self.on_leader(lambda: self.keep(weights, report, parser, board, best=best))
         self.best_f1 = max(report["mean_f1"] or 0.0, self.best_f1 or 0.0)
         return report
 
-    def save(self) -> None:
+    def keep(
+        self, weights: Weights, report: dict[str, Any], parser: FaceParser, board: SummaryWriter | None, *, best: bool
+    ) -> None:
+        assert board is not None
+        weights = replace(weights, f1={name: f1 for name, f1 in report["f1"].items() if f1 is not None})
+        save_weights(weights, self.run.last)
+        if best:
+            save_weights(weights, self.run.best)
+        for index, picture in enumerate(examples(parser, self.val_set)):
+            board.add_image(f"example/{index}", picture[..., ::-1].copy(), self.step, dataformats="HWC")
+
+    def on_leader(self, action: Callable[[], None]) -> None:
+        """Done by one process. If it fails all of them end, rather than wait for it."""
+        failed: EdgeSegfaceError | None = None
         if self.fabric.is_global_zero:
-            self.run.save(self.state_dict())
+            try:
+                action()
+            except EdgeSegfaceError as error:
+                failed = error
+            except OSError as error:  # of TensorBoard's files
+                failed = cannot_write(self.run.folder, error)
+        if (
+            self.fabric.all_reduce(torch.tensor(float(failed is not None), device=self.fabric.device), reduce_op="sum")
+            > 0
+        ):
+            raise failed or TrainingError("the leading process could not go on")
+
+    def save(self) -> None:
+        self.on_leader(lambda: self.run.save(self.state_dict()))
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "recipe": plain(self.recipe),
+            "data": self.data,
             "step": self.step,
             "best_f1": self.best_f1,
             "learner": self.learner.state_dict(),
@@ -324,12 +358,13 @@ class Training:
 
 
 def described(dataset: Dataset) -> dict[str, Any]:
-    """What run.json says of a dataset."""
+    """What a run says of a dataset, and holds a resumed run to."""
     return {
         "kind": dataset.kind,
-        "folder": dataset.root.name,
         "split": dataset.split,
+        "label_space": dataset.space.name,
         "pictures": len(dataset),
+        "names_sha256": hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()[:16],
         "left_out": sum(map(len, dataset.left_out.values())),
     }
 
@@ -337,7 +372,7 @@ def described(dataset: Dataset) -> dict[str, Any]:
 def examples(parser: FaceParser, dataset: Dataset) -> Iterator[UInt8Array]:
     """The picture, what the network sees in it, and the truth, side by side."""
     few = dataset.only(dataset.names[:EXAMPLES])
-    for sample, labels in parsed(parser, few, FITS.get(dataset.kind, "whole")):
+    for sample, labels in parsed(parser, few, fit_of(dataset)):
         found, truth = (ClassMap(array, parser.space) for array in (labels, sample.labels))
         yield np.hstack((sample.image_bgr, overlay(sample.image_bgr, found), colour(truth)))
 

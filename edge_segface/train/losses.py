@@ -1,6 +1,6 @@
-"""Losses, each over the whole batch at once and in fp32: no loop over classes, no wait for the device.
+"""Losses, each over the whole batch at once and in fp32, without a loop over classes.
 
-Shapes: b batch, n classes, h w pixels, m pieces of all pictures of the batch, k embeddings, d width.
+Shapes: b batch, n classes, h w pixels, k embeddings, d width.
 """
 
 from __future__ import annotations
@@ -28,34 +28,29 @@ def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     return F.nll_loss(log_p, labels), dice.mean()
 
 
-def consensus_terms(logits: Tensor, labels: Tensor, pieces: Tensor) -> tuple[Tensor, Tensor]:
+def consensus_terms(logits: Tensor, labels: Tensor, pieces: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The two terms of "Structure via Consensus", eq. 8, without their weights, each a mean over pieces.
 
-    `pieces` (b h w) numbers the pieces of each picture from 1; 0 is in no piece. All pixels of a piece have one label.
-    First: -log of what the mean over a piece gives to its label. Second: how far its pixels are from that mean,
-    mean over s of KL(mean || p(s)). By its definition that is sum_k mean_k (log mean_k - mean of log p_k), so sums of p
-    and of log p over each piece are all it takes.
+    `pieces` (b h w) numbers the pieces of each picture from 1 to at most `most`; 0 is in no piece. All pixels of a
+    piece have one label. First: -log of what the mean over a piece gives to its label. Second: how far its pixels are
+    from that mean, the mean over s of KL(mean || p(s)). By its definition that is sum_k mean_k (log mean_k - mean of
+    log p_k), so sums of p and of log p over each piece are all it takes.
     """
-    classes = logits.shape[1]
-    most = int(pieces.shape[0])
-    per_picture = pieces.amax() + 1
-    offsets = torch.arange(most, device=pieces.device)[:, None, None] * per_picture
-    inside = pieces > 0
-    number = torch.unique((pieces + offsets)[inside], return_inverse=True)[1]
-    if number.numel() == 0:
-        zero = logits.sum() * 0
-        return zero, zero
-    log_p = F.log_softmax(logits.float(), dim=1).movedim(1, -1)[inside]  # pixels n
-    count = int(number.max()) + 1
-    sizes = torch.bincount(number, minlength=count).to(log_p)[:, None]  # m 1
-    empty = log_p.new_zeros(count, classes)
-    mean = empty.index_add(0, number, log_p.exp()) / sizes  # m n
-    mean_log = empty.index_add(0, number, log_p) / sizes  # m n
-    label = torch.zeros(count, dtype=torch.long, device=labels.device).index_put((number,), labels[inside])
+    batch, classes = logits.shape[:2]
+    rows = batch * (most + 1)
+    number = (pieces + torch.arange(batch, device=pieces.device)[:, None, None] * (most + 1)).flatten()
+    log_p = F.log_softmax(logits.float(), dim=1).movedim(1, -1).reshape(-1, classes)  # pixels n
+    sizes = torch.zeros(rows, device=logits.device).index_add(0, number, torch.ones_like(number, dtype=torch.float))
+    there = (sizes > 0) & (torch.arange(rows, device=logits.device) % (most + 1) > 0)
+    empty = log_p.new_zeros(rows, classes)
+    mean = empty.index_add(0, number, log_p.exp()) / sizes.clamp_min(1)[:, None]  # rows n
+    mean_log = empty.index_add(0, number, log_p) / sizes.clamp_min(1)[:, None]  # rows n
+    label = torch.zeros_like(there, dtype=labels.dtype).scatter_reduce(0, number, labels.flatten(), "amax")
     log_mean = mean.clamp_min(LOG_EPS).log()
-    named = -log_mean.gather(1, label[:, None])
+    named = -log_mean.gather(1, label[:, None])[:, 0]
     agreed = (mean * (log_mean - mean_log)).sum(dim=1)
-    return named.mean(), agreed.mean()
+    count = there.sum().clamp_min(1)
+    return torch.where(there, named, 0.0).sum() / count, torch.where(there, agreed, 0.0).sum() / count
 
 
 def contrastive_loss(

@@ -20,6 +20,11 @@ from edge_segface.spec import SIZES
 FOLDER = Path(__file__).parent / "recipes"
 
 
+def _need(holds: bool, words: str) -> None:
+    if not holds:
+        raise ValueError(words)
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """AdamW."""
@@ -29,6 +34,12 @@ class Optimizer:
     decay_all: bool = True  # also biases, norms and tokens
     clip: float | None = None  # of the gradients' norm
 
+    def __post_init__(self) -> None:
+        _need(
+            self.lr > 0 and self.weight_decay >= 0 and (self.clip is None or self.clip > 0),
+            "lr and clip must be above 0",
+        )
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -37,6 +48,11 @@ class Schedule:
     gamma: float = 0.1
     warm_up_steps: int = 0
     floor: float = 0.01  # where the cosine ends, as a share of lr
+
+    def __post_init__(self) -> None:
+        _need(
+            self.warm_up_steps >= 0 and 0 <= self.floor <= 1, "warm_up_steps must not be below 0, floor within 0 and 1"
+        )
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,10 @@ class Consensus:
     from_epoch: int = 0
     min_area: int = 16
     most: int = 64  # pieces a picture
+
+    def __post_init__(self) -> None:
+        _need(min(self.weight, self.label, self.agreement) >= 0, "weights must not be below 0")
+        _need(self.min_area >= 1 and self.most >= 1, "min_area and most must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,10 @@ class Contrastive:
     regroup_epochs: int = 10
     most_groups: int = 16
 
+    def __post_init__(self) -> None:
+        _need(self.weight >= 0 and self.temperature > 0, "weight must not be below 0, temperature above it")
+        _need(min(self.width, self.regroup_epochs, self.most_groups) >= 1, "counts must be at least 1")
+
 
 @dataclass(frozen=True)
 class Distillation:
@@ -71,6 +95,10 @@ class Distillation:
     weight: float = 1.0
     temperature: float = 2.0
     size: int | None = None  # of the teacher's input; the student's by default
+
+    def __post_init__(self) -> None:
+        _need(self.weight >= 0 and self.temperature > 0, "weight must not be below 0, temperature above it")
+        _need(self.size is None or self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}")
 
 
 @dataclass(frozen=True)
@@ -107,12 +135,13 @@ class Recipe:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {self.preset!r}")
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, not {self.augmentation!r}")
-        if min(self.epochs, self.batch, self.validate_epochs) < 1:
-            raise ValueError("epochs, batch and validate_epochs must be at least 1")
-        if self.size not in SIZES:
-            raise ValueError(f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}, not {self.size}")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"ema must lie between 0 and 1, not {self.ema}")
+        _need(
+            min(self.epochs, self.batch, self.validate_epochs) >= 1,
+            "epochs, batch and validate_epochs must be at least 1",
+        )
+        _need(self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}, not {self.size}")
+        _need(self.ema is None or 0 < self.ema < 1, f"ema must lie between 0 and 1, not {self.ema}")
+        _need(self.seed >= 0 and self.repeat_threshold >= 0, "seed and repeat_threshold must not be below 0")
         if self.warp and self.augmentation == "camera":
             raise ValueError("the warp needs landmarks, which the camera augmentation does not carry along")
 

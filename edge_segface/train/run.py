@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from edge_segface import __version__
-from edge_segface.errors import CheckpointError, OutputError, TrainingError, first_line
-from edge_segface.files import make_folder, write_bytes, write_text
+from edge_segface.errors import CheckpointError, OutputError, TrainingError
+from edge_segface.files import cannot_write, make_folder, write_bytes, write_text
+from edge_segface.model.checkpoint import load_content
 from edge_segface.train.recipe import Recipe, differences, plain, recipe_text
 
 PACKAGES = ("edge-segface", "torch", "timm", "lightning-fabric", "numpy", "opencv-python")
@@ -58,22 +59,27 @@ class Run:
         facts = {"versions": versions(), "git": git_revision(), "data": data, "command": sys.argv[1:]}
         write_text(json.dumps(facts, indent=2) + "\n", self.folder / "run.json")
 
-    def load(self, recipe: Recipe) -> dict[str, Any]:
-        """The state to go on from. Refuses that of another recipe, and says what differs."""
-        try:
-            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
-            raise CheckpointError(f"{self.state} cannot be read", found=first_line(error)) from error
-        if different := differences(state["recipe"], plain(recipe)):
+    def load(self, recipe: Recipe, data: dict[str, Any]) -> dict[str, Any]:
+        """The state to go on from. Refuses that of another recipe or other data, and says what differs."""
+        state = load_content(self.state)
+        if not {"recipe", "data", "step", "learner"} <= state.keys():
+            raise CheckpointError(f"{self.state} is not the state of a run", found=", ".join(list(state)[:4]))
+        if different := differences(state["recipe"], plain(recipe)) + differences(state["data"], data, "data."):
             raise TrainingError(
-                f"{self.folder} was begun with another recipe",
+                f"{self.folder} was begun with another recipe or other data",
                 found="; ".join(different),
-                remedy="go on with that one, or begin anew in another --out",
+                remedy="go on with those, or begin anew in another --out",
             )
-        for left in self.folder.glob(".*"):  # of a save that was killed
-            if left.is_file():
-                left.unlink()
-        return state
+        return dict(state)
+
+    def tidy(self, step: int) -> None:
+        """Takes away what was written after the state that a run goes on from, and what a kill left half written."""
+        for pattern in (".state-*.pt", ".last-*.pt", ".best-*.pt", ".metrics-*.jsonl"):
+            for left in self.folder.glob(pattern):
+                left.unlink(missing_ok=True)
+        if self.metrics.exists():
+            lines = self.metrics.read_text(encoding="utf-8").splitlines()
+            write_text("".join(line + "\n" for line in lines if _step_of(line) <= step), self.metrics)
 
     def save(self, state: dict[str, Any]) -> None:
         """Whole or not at all: a kill or a full disk in the middle leaves the state before."""
@@ -85,15 +91,19 @@ class Run:
             raise OutputError(error.what, found=error.found, remedy="make room, then go on with --resume") from error
 
     def write_metrics(self, record: dict[str, Any]) -> None:
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise cannot_write(self.metrics, error) from error
 
-    def forget_metrics_after(self, step: int) -> None:
-        """What was written between the state that a run goes on from and its end."""
-        if self.metrics.exists():
-            lines = self.metrics.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-            write_text("".join(line + "\n" for line in kept), self.metrics)
+
+def _step_of(line: str) -> float:
+    """Of a line of metrics; infinite if it was cut short."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
+from edge_segface.data.dataset import Dataset
 from edge_segface.data.sampling import Batches
-from edge_segface.errors import TrainingError
+from edge_segface.errors import TrainingError, first_line
 from edge_segface.labels import label_space
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import load_weights
@@ -23,13 +25,14 @@ from edge_segface.train.backbone import load_backbone
 from edge_segface.train.contrastive import TokenContrast
 from edge_segface.train.learner import Learner
 from edge_segface.train.recipe import Recipe, Schedule
+from edge_segface.warp.training import WarpedSegFace
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True)
 class Machines:
-    """Where to train. Started by torchrun or a cluster's launcher, a process belongs to the group that these made."""
+    """Where to train. Under torchrun the processes that it started are taken, whatever `devices` and `nodes` say."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -40,16 +43,35 @@ class Machines:
 
 def start_fabric(recipe: Recipe, machines: Machines) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would say which precision it uses
-    several = machines.devices * machines.nodes > 1
-    fabric = Fabric(
-        accelerator=machines.accelerator,
-        devices=machines.devices,
-        num_nodes=machines.nodes,
-        precision=PRECISIONS[recipe.precision],
-        strategy="ddp" if several else "auto",
-    )
+    devices, nodes = machines.devices, machines.nodes
+    if each := os.environ.get("LOCAL_WORLD_SIZE"):  # torchrun has started the processes already
+        devices, nodes = int(each), int(os.environ["WORLD_SIZE"]) // int(each)
+    try:
+        fabric = Fabric(
+            accelerator=machines.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=PRECISIONS[recipe.precision],
+            strategy="ddp" if devices * nodes > 1 else "auto",
+        )
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"cannot train on {devices} x {machines.accelerator}",
+            found=first_line(error),
+            remedy="choose another --accelerator (auto, cpu, cuda, mps) or fewer --devices",
+        ) from error
     fabric.launch()
     return fabric
+
+
+def check_fits(recipe: Recipe, train_set: Dataset) -> None:
+    """A recipe with a warp needs landmarks."""
+    if recipe.warp and train_set[0].landmarks_xy is None:
+        raise TrainingError(
+            f"{recipe.warp} needs five landmarks a face",
+            found=f"{train_set.kind} has none",
+            remedy="take LaPa or Helen, or say --set warp=null",
+        )
 
 
 def check_batches(batches: Batches, pictures: int) -> None:
@@ -92,7 +114,8 @@ def make_learner(model: SegFace, recipe: Recipe, pictures_with: npt.NDArray[np.i
                 found=f"one looks through {weights.warp or recipe.warp}, the other does not",
                 remedy="give a teacher with the same warp",
             )
-        teacher = weights.model.requires_grad_(False).eval().to(device)
+        network = weights.model.requires_grad_(False).eval()
+        teacher = (WarpedSegFace(network) if recipe.warp else network).to(device)
     return Learner(model, recipe, contrast, teacher)
 
 

@@ -75,9 +75,10 @@ def _beyond_the_linear_part(place: Tensor, bend: Callable[[Tensor], Tensor]) -> 
 
 
 def _moved(points_xy: Tensor, matrix: Tensor) -> Tensor:
-    """(s s 2) through (b 3 3) -> (b s s 2)"""
+    """(s s 2) through (b 3 3) -> (b s s 2), in full precision: half of it would be pixels off"""
     rows = F.pad(points_xy, (0, 1), value=1.0).flatten(0, 1)  # (s s) 3
-    return (rows @ matrix.mT)[..., :2].reshape(-1, *points_xy.shape)
+    with torch.autocast(points_xy.device.type, enabled=False):
+        return (rows @ matrix.mT)[..., :2].reshape(-1, *points_xy.shape)
 
 
 def _indices(size: int, like: Tensor) -> Tensor:
