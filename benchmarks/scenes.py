@@ -22,6 +22,7 @@ import numpy as np
 
 from edge_segface.bench.stopwatch import machine
 from edge_segface.data import Dataset, open_dataset
+from edge_segface.data.backdrops import Behind
 from edge_segface.data.colour import as_a_camera_sees_it
 from edge_segface.data.scenes import Scene, compose
 from edge_segface.draw import overlay as picture_of
@@ -101,7 +102,7 @@ def held_out_scene(heads: Dataset, number: int) -> Scene:
     tallest = TALL[1] if count <= 1 else TALL[1] / 2
     tall = [math.exp(rng.uniform(math.log(TALL[0]), math.log(tallest))) for _ in range(count)]
     some = [heads[int(index)] for index in rng.integers(0, len(heads), count + 3)]
-    scene = compose(some[:count], tall, SIZE_WH, heads.space, rng, some[count:])
+    scene = compose(some[:count], tall, SIZE_WH, rng, Behind(heads.space, some[count:]))
     return Scene(as_a_camera_sees_it(scene.image_bgr, rng), scene.labels, scene.face_boxes_xyxy)
 
 

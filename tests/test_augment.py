@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from edge_segface.data.augment import Camera, CameraAugmentation, lapa_affine, squashed, whole
-from edge_segface.data.backdrops import quilt
+from edge_segface.data.backdrops import Behind, backdrop, cut_from, quilt
 from edge_segface.data.borrow import laid_over, lend, lenders
 from edge_segface.data.colour import as_a_camera_sees_it
 from edge_segface.data.dataset import Dataset, Sample, class_pixels
 from edge_segface.data.drawn import open_drawn
 from edge_segface.data.geometry import moved_labels, moved_picture, moved_points, placed
 from edge_segface.data.scenes import compose, face_box
+from edge_segface.errors import ImageError
 from edge_segface.faces import find_faces
 from edge_segface.frames import ClassMap
 from edge_segface.labels import CELEBAMASK19
@@ -150,7 +153,7 @@ def test_pictures_beside_a_frame_are_put_whole_into_the_square() -> None:
 
 def test_scenes_say_where_their_faces_are(faces: Dataset) -> None:
     heads = [faces[index] for index in (0, 1, 2)]
-    scene = compose(heads, [120, 160, 90], (640, 480), SPACE, np.random.default_rng(2))
+    scene = compose(heads, [120, 160, 90], (640, 480), np.random.default_rng(2), Behind(SPACE))
     assert scene.image_bgr.shape == (480, 640, 3)
     assert len(scene.face_boxes_xyxy) == 3
     tall = sorted(scene.face_boxes_xyxy[:, 3] - scene.face_boxes_xyxy[:, 1])
@@ -161,7 +164,7 @@ def test_scenes_say_where_their_faces_are(faces: Dataset) -> None:
 
 
 def test_a_scene_without_heads_has_no_labels() -> None:
-    scene = compose([], [], (320, 240), SPACE, np.random.default_rng(0), [])
+    scene = compose([], [], (320, 240), np.random.default_rng(0), Behind(SPACE))
     assert not scene.labels.any()
     assert scene.face_boxes_xyxy.shape == (0, 4)
     assert scene.image_bgr.std() > 3
@@ -177,10 +180,29 @@ def test_quilts_show_no_part_of_a_face(faces: Dataset, monkeypatch: pytest.Monke
     monkeypatch.setattr("edge_segface.data.backdrops.clouds", lambda size_wh, rng: grey.copy())
     shown = 0
     for seed in range(30):
-        picture = quilt((96, 96), np.random.default_rng(seed), marked, SPACE)
+        picture = quilt((96, 96), np.random.default_rng(seed), Behind(SPACE, marked))
         assert picture[..., 2].max() <= 90
         shown += (picture == 90).mean() > 0.05
     assert shown > 10
+
+
+def test_given_pictures_are_used_as_backdrops_undistorted(tmp_path: Path) -> None:
+    picture = np.zeros((90, 160, 3), np.uint8)
+    picture[..., 0] = np.arange(160)  # left to right
+    picture[..., 1] = 2 * np.arange(90)[:, None]  # top to bottom
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    used = 0
+    for seed in range(20):
+        shown = backdrop((64, 48), np.random.default_rng(seed), Behind(SPACE, (), [tmp_path / "a.png"]))
+        used += bool((shown[..., 2] == 0).all())
+        part = cut_from(picture, (64, 48), np.random.default_rng(seed)).astype(float)
+        across, down = np.abs(np.diff(part[24, :, 0])).mean(), np.abs(np.diff(part[:, 32, 1])).mean() / 2
+        assert across == pytest.approx(down, rel=0.1)
+    assert 4 < used < 16
+    with pytest.raises(ImageError, match="no picture in"):
+        CameraAugmentation(
+            open_drawn("test", 128), 128, Camera(borrow=0, backdrops=str(tmp_path / "none*")), np.zeros((1, 19))
+        )
 
 
 def test_a_borrowed_part_lies_where_the_faces_eyes_and_mouth_say(faces: Dataset) -> None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.data.backdrops import backdrop, colour
+from edge_segface.data.backdrops import Behind, backdrop, colour
 from edge_segface.data.borrow import lend, lenders
 from edge_segface.data.colour import as_a_camera_sees_it
 from edge_segface.data.dataset import SQUASHED, Dataset, Points, Sample, resized_labels
@@ -22,6 +22,7 @@ from edge_segface.data.geometry import moved_labels, moved_picture, moved_points
 from edge_segface.data.scenes import compose
 from edge_segface.frames import OUTSIDE_BGR, RoI, UInt8Array, crop
 from edge_segface.labels import LabelSpace
+from edge_segface.pictures import find_pictures
 
 Picked = tuple[UInt8Array, UInt8Array, Points | None]
 Augmentation = Callable[[int, np.random.Generator], Picked]
@@ -63,6 +64,7 @@ class Camera:
 
     scenes: float = 0.3  # the share of whole frames
     borrow: float = 0.3  # the chance that a portrait borrows a rare part
+    backdrops: str | None = None  # a folder of pictures without faces, to put heads before
 
     def __post_init__(self) -> None:
         if not (0 <= self.scenes <= 1 and 0 <= self.borrow <= 1):
@@ -73,6 +75,7 @@ class CameraAugmentation:
     def __init__(self, dataset: Dataset, size: int, camera: Camera, pixels: npt.NDArray[np.int64]) -> None:
         self.dataset, self.size, self.camera = dataset, size, camera
         self.space: LabelSpace = dataset.space
+        self.pictures = find_pictures([camera.backdrops]) if camera.backdrops else []
         self.lenders = lenders(pixels, self.space) if camera.borrow else {}
 
     def __call__(self, index: int, rng: np.random.Generator) -> Picked:
@@ -102,7 +105,7 @@ class CameraAugmentation:
             outside = OUTSIDE_BGR if rng.random() < 0.5 else colour(rng)
             return moved_picture(sample.image_bgr, matrix, square, outside), labels
         # Before another backdrop; where the picture ends its backdrop may go on (a picture on a wall) or not.
-        image = backdrop(square, rng, self._others(rng), self.space)
+        image = backdrop(square, rng, self.behind(rng))
         moved = moved_picture(sample.image_bgr, matrix, square)
         shown = labels > 0
         if rng.random() < 0.4:
@@ -119,13 +122,16 @@ class CameraAugmentation:
         heads = [self.dataset[index], *self._others(rng, max(0, count - 1))][:count]
         largest = 0.9 if count == 1 else 0.6 if count == 2 else 0.4
         heights = [height * math.exp(rng.uniform(math.log(0.1), math.log(largest))) for _ in heads]
-        scene = compose(heads, heights, (width, height), self.space, rng, self._others(rng), cut_off=0.3)
+        scene = compose(heads, heights, (width, height), rng, self.behind(rng), cut_off=0.3)
         image = np.full((self.size, self.size, 3), OUTSIDE_BGR, dtype=np.uint8)
         labels = np.zeros((self.size, self.size), dtype=np.uint8)
         there = np.s_[(self.size - height) // 2 :, (self.size - width) // 2 :]
         image[there][:height, :width] = scene.image_bgr
         labels[there][:height, :width] = scene.labels
         return image, labels
+
+    def behind(self, rng: np.random.Generator) -> Behind:
+        return Behind(self.space, self._others(rng), self.pictures)
 
     def _others(self, rng: np.random.Generator, count: int = 3) -> list[Sample]:
         return [self.dataset[int(index)] for index in rng.integers(0, len(self.dataset), count)]

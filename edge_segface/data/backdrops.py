@@ -1,8 +1,10 @@
-"""What stands behind heads: drawn textures, and quilts of what labelled pictures show beside their heads."""
+"""What stands behind heads: drawn textures, quilts of what is beside heads in labelled pictures, given pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from edge_segface.data.dataset import Sample
 from edge_segface.data.geometry import Colour, as_colour
 from edge_segface.frames import UInt8Array
 from edge_segface.labels import LabelSpace
+from edge_segface.pictures import read_picture
 
 SKIN_TONES_BGR = np.array(
     [(150, 180, 225), (120, 155, 210), (95, 130, 185), (70, 100, 150), (50, 70, 105), (35, 48, 75)]
@@ -18,13 +21,35 @@ SKIN_TONES_BGR = np.array(
 PATCH_MIN = 24
 
 
-def backdrop(
-    size_wh: tuple[int, int], rng: np.random.Generator, others: Sequence[Sample], space: LabelSpace
-) -> UInt8Array:
-    """A picture without a face. `others` are labelled pictures whose surroundings and clothes may be used."""
-    if others and rng.random() < 0.5:
-        return quilt(size_wh, rng, others, space)
+@dataclass(frozen=True)
+class Behind:
+    """What a backdrop may be made of, beside drawn textures."""
+
+    space: LabelSpace
+    others: Sequence[Sample] = ()  # labelled pictures, whose surroundings and clothes may be used
+    pictures: Sequence[Path] = ()  # pictures without faces
+
+
+def backdrop(size_wh: tuple[int, int], rng: np.random.Generator, behind: Behind) -> UInt8Array:
+    """A picture without a face."""
+    if behind.pictures and rng.random() < 0.5:
+        return cut_from(read_picture(behind.pictures[int(rng.integers(len(behind.pictures)))]), size_wh, rng)
+    if behind.others and rng.random() < 0.5:
+        return quilt(size_wh, rng, behind)
     return drawn(size_wh, rng)
+
+
+def cut_from(picture: UInt8Array, size_wh: tuple[int, int], rng: np.random.Generator) -> UInt8Array:
+    """Some part of a picture, undistorted, at least a third as wide and high as could be."""
+    height, width = picture.shape[:2]
+    largest = min(width / size_wh[0], height / size_wh[1])
+    scale = largest * rng.uniform(1 / 3, 1)
+    part_wh = max(1, int(scale * size_wh[0])), max(1, int(scale * size_wh[1]))
+    left, top = int(rng.integers(0, width - part_wh[0] + 1)), int(rng.integers(0, height - part_wh[1] + 1))
+    part = picture[top : top + part_wh[1], left : left + part_wh[0]]
+    part = part[:, ::-1] if rng.random() < 0.5 else part
+    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, size_wh, interpolation=interpolation), dtype=np.uint8)
 
 
 def drawn(size_wh: tuple[int, int], rng: np.random.Generator) -> UInt8Array:
@@ -122,15 +147,13 @@ def furniture(canvas: UInt8Array, rng: np.random.Generator) -> None:
             cv2.circle(canvas, inner, max(1, radius - step * radius // 8), paint, -1, cv2.LINE_AA)
 
 
-def quilt(
-    size_wh: tuple[int, int], rng: np.random.Generator, others: Sequence[Sample], space: LabelSpace
-) -> UInt8Array:
+def quilt(size_wh: tuple[int, int], rng: np.random.Generator, behind: Behind) -> UInt8Array:
     """A few large patches of real pictures without any skin, hair or parts of a face in them."""
     width, height = size_wh
     canvas = clouds(size_wh, rng)
-    harmless = [index for index, part in enumerate(space.parts) if part in ("background", "cloth")]
+    harmless = [index for index, part in enumerate(behind.space.parts) if part in ("background", "cloth")]
     for _ in range(int(rng.integers(3, 9))):
-        patch = _patch(others[int(rng.integers(len(others)))], harmless, rng)
+        patch = _patch(behind.others[int(rng.integers(len(behind.others)))], harmless, rng)
         if patch is None:
             continue
         target_wh = (int(rng.integers(width // 4, width + 1)), int(rng.integers(height // 4, height + 1)))

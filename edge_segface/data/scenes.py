@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.data.backdrops import backdrop
+from edge_segface.data.backdrops import Behind, backdrop
 from edge_segface.data.dataset import Sample
 from edge_segface.data.geometry import Matrix, moved_labels, moved_picture, placed
 from edge_segface.faces import face_ids
@@ -38,9 +38,8 @@ def compose(
     heads: Sequence[Sample],
     face_heights: Sequence[float],
     size_wh: tuple[int, int],
-    space: LabelSpace,
     rng: np.random.Generator,
-    others: Sequence[Sample] = (),
+    behind: Behind,
     *,
     cut_off: float = 0.0,
 ) -> Scene:
@@ -48,7 +47,8 @@ def compose(
 
     `cut_off` is the share of a face that may lie beyond the frame's edge.
     """
-    image = backdrop(size_wh, rng, others, space)
+    space = behind.space
+    image = backdrop(size_wh, rng, behind)
     labels = np.zeros(image.shape[:2], dtype=np.uint8)
     owner = np.zeros(image.shape[:2], dtype=np.uint8)  # which head a pixel shows, from 1
     placed_heads = 0
