@@ -37,7 +37,7 @@ bench: .venv/dev
 	@touch $@
 
 .venv/dev: .venv/base
-	$(UV) -e '.[train,dev]'
+	$(UV) -e '.[train,quantize,dev]'
 	@touch $@
 
 clean:

@@ -325,6 +325,59 @@ def export(
 
 
 @app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(help="A bundled name or an .onnx file, in fp32.")],
+    precision: Annotated[
+        Literal["fp16", "int8"], typer.Option(help="fp16 by AutoCast; int8 by Q/DQ, the rest in fp16.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    calibration: Annotated[Path | None, typer.Option(help="For int8: a set made by `calibrate`.")] = None,
+    method: Annotated[Literal["entropy", "max"], typer.Option(help="How ranges follow from the pictures.")] = "entropy",
+    rest: Annotated[Literal["fp16", "fp32"], typer.Option(help="What is not in int8; fp32 for TensorRT 8.6.")] = "fp16",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Layers to leave in floating point: a regular expression of their names.")
+    ] = None,
+    data: Data = None,
+    dataset: Annotated[Kind | None, typer.Option(help="Labelled pictures to measure the drop on.")] = None,
+    labels: FolderLabels = None,
+    split: Annotated[str, typer.Option(help="Neither trained nor calibrated on.")] = "val",
+    max_drop: Annotated[
+        float,
+        typer.Option(min=0, help="With --dataset: what F1 the mean, or a class in 30 pictures or more, may lose."),
+    ] = 0.5,
+    allow_drop: Annotated[bool, typer.Option("--allow-drop", help="Write the file whatever it loses.")] = False,
+    scan: Annotated[bool, typer.Option("--scan", help="Rank groups of layers by what int8 does to logits.")] = False,
+    threads: Threads = None,
+) -> None:
+    """Lower the precision of a model, and let it out only if it loses little."""
+    check_torch()
+    from edge_segface.console import lower_progress, notify, print_sensitivity, print_verdict
+    from edge_segface.data import open_dataset
+    from edge_segface.export.lower import Judge, lower
+    from edge_segface.export.quantize import check_one_runtime
+    from edge_segface.weights import model_path
+
+    check_one_runtime()
+    judge = None
+    if dataset is not None:
+        space = label_space(labels) if labels else None
+        judge = Judge(open_dataset(dataset, data, split, space), max_drop, threads)
+    with lower_progress(precision) as on_work:
+        result = lower(
+            model_path(model), precision, calibration, out, method=method, rest=rest, keep=keep or (), judge=judge,
+            scan=scan, allow_drop=allow_drop, on_work=on_work,
+        )  # fmt: skip
+    if result.ranked:
+        print_sensitivity(result.ranked)
+    if result.verdict is not None:
+        print_verdict(result.verdict)
+    for group, why in (result.lowered.spec.kept or {}).items():
+        notify(f"kept in floating point: {group} ({why})")
+    share = f", {100 * result.lowered.int8_share:.1f} % of multiply-adds in int8" if precision == "int8" else ""
+    typer.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB{share}; {100 * result.agreement:.3f} % of pixels as in fp32")
+
+
+@app.command()
 def info(
     model: Annotated[str, typer.Argument(help="A bundled name or a model file.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ModelSpec as JSON.")] = False,

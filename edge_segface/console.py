@@ -16,6 +16,8 @@ from edge_segface.errors import EdgeSegfaceError
 if TYPE_CHECKING:
     from edge_segface.data import Dataset
     from edge_segface.demo import DemoResult
+    from edge_segface.export.gate import Verdict
+    from edge_segface.export.sensitivity import Sensitivity
     from edge_segface.labels import LabelSpace
     from edge_segface.spec import ModelSpec
     from edge_segface.train.loop import Progress as TrainProgress
@@ -100,6 +102,45 @@ def _bar(words: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True) as progress:
         yield progress, progress.add_task(words, total=total)
+
+
+@contextmanager
+def lower_progress(precision: str) -> Iterator[Callable[[str, int], None]]:
+    """A count of more than 0 begins a stage of so many pictures, 0 one of unknown length, -1 is one picture more."""
+    with _bar(precision, None) as (progress, task):
+
+        def on_work(words: str, count: int) -> None:
+            if count < 0:
+                progress.advance(task)
+            else:
+                progress.reset(task, total=count or None, description=f"{precision}: {words}")
+
+        yield on_work
+
+
+def print_verdict(verdict: Verdict) -> None:
+    table = Table(title="F1 before and after", title_justify="left")
+    for column in ("class", "pictures", "before", "after", "drop"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    before, after = verdict.before.matrix, verdict.after.matrix
+    for index, name in enumerate(verdict.space.names):
+        scores = (before.f1()[index], after.f1()[index], verdict.drops[index])
+        table.add_row(name, str(verdict.pictures_with[index]), *("-" if s != s else f"{s:.2f}" for s in scores))
+    table.add_section()
+    table.add_row("mean", "", f"{before.mean_f1():.2f}", f"{after.mean_f1():.2f}", f"{verdict.mean_drop:.2f}")
+    tails = verdict.before.long_tail_f1(), verdict.after.long_tail_f1()
+    if tails[0] == tails[0]:
+        table.add_row("long tail", "", f"{tails[0]:.2f}", f"{tails[1]:.2f}", f"{tails[0] - tails[1]:.2f}")
+    stdout.print(table)
+
+
+def print_sensitivity(ranked: list[Sensitivity]) -> None:
+    table = Table(title="what int8 of each group alone does to the logits, worst first", title_justify="left")
+    for column in ("group", "layers", "work", "signal over noise"):
+        table.add_column(column, justify="left" if column == "group" else "right")
+    for one in ranked:
+        table.add_row(one.group, str(one.layers), f"{100 * one.work:.1f} %", f"{one.noise_db:.1f} dB")
+    stdout.print(table)
 
 
 def print_scores(report: dict[str, Any], space: LabelSpace) -> None:

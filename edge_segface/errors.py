@@ -58,6 +58,10 @@ class TrainingError(EdgeSegfaceError):
     """A recipe that cannot be followed, or a run that cannot go on."""
 
 
+class QuantizeError(EdgeSegfaceError):
+    """A model whose precision cannot be lowered, or that loses too much by it."""
+
+
 class FetchError(EdgeSegfaceError):
     """A download that did not arrive, or is not what was expected."""
 

@@ -39,6 +39,9 @@ class ModelSpec:
     warp: str | None = None  # `roi-tanh`: eats a picture warped by five landmarks
     f1: dict[str, float] | None = None  # class name -> 0..100
     parent_sha256: str | None = None  # of the file that this one was made from
+    calibration_sha256: str | None = None  # of the pictures that an int8 model was calibrated on
+    f1_drop: dict[str, float] | None = None  # class name -> what lower precision lost, where that was measured
+    kept: dict[str, str] | None = None  # layers left in floating point -> why
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -1,0 +1,127 @@
+"""From a model in fp32 to one in lower precision that may be let out: lower, look, judge, write."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from edge_segface.calibration.artefact import CalibrationSet
+from edge_segface.data import Dataset
+from edge_segface.errors import QuantizeError
+from edge_segface.evaluate import Scores, scored
+from edge_segface.export.gate import Verdict, pictures_with
+from edge_segface.export.quantize import Lowered, Method, Rest, load_float, to_fp16, to_int8
+from edge_segface.export.sensitivity import Sensitivity, keep_until
+from edge_segface.export.sensitivity import scan as scan_groups
+from edge_segface.frames import RoI, UInt8Array, crop
+from edge_segface.parser import FaceParser
+from edge_segface.pictures import read_picture
+from edge_segface.weights import PORTRAIT
+
+OnWork = Callable[[str, int], None]  # what is being done, and how many pictures it takes
+
+
+def nothing(words: str, count: int) -> None:
+    """For whom no progress is shown."""
+
+
+@dataclass
+class Judge:
+    """Scores models on labelled pictures, the float one once."""
+
+    dataset: Dataset
+    max_drop: float
+    threads: int | None = None
+    _before: dict[Path, Scores] = field(default_factory=dict)
+
+    def __call__(self, source: Path, lowered: Lowered) -> Verdict:
+        if source not in self._before:
+            self._before[source] = self._scored(source)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "lowered.onnx"
+            lowered.save(path)
+            after = self._scored(path)
+        counts = pictures_with(self.dataset, after.matrix.space)
+        return Verdict(self._before[source], after, counts, self.max_drop)
+
+    def _scored(self, path: Path) -> Scores:
+        with FaceParser(path, threads=self.threads) as parser:
+            return scored(parser, self.dataset)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    lowered: Lowered
+    verdict: Verdict | None
+    ranked: list[Sensitivity]
+    agreement: float  # share of pixels with the class that fp32 gives
+
+
+def lower(
+    source: Path,
+    precision: str,
+    calibration_path: Path | None,
+    out: Path,
+    *,
+    method: Method = "entropy",
+    rest: Rest = "fp16",
+    keep: Sequence[str] = (),
+    judge: Judge | None = None,
+    scan: bool = False,
+    allow_drop: bool = False,
+    on_work: OnWork = nothing,
+) -> Result:
+    """Writes `out`, or raises and writes nothing."""
+    if out.suffix.lower() != ".onnx":
+        raise QuantizeError(f"cannot write {out}", found=out.suffix or "no suffix", remedy="name an .onnx file")
+    _, spec = load_float(source)
+    ranked: list[Sensitivity] = []
+    if precision == "fp16":
+        images = portraits(spec.input_size)
+        on_work("converting", 0)
+        lowered = to_fp16(source, images)
+    else:
+        if calibration_path is None:
+            raise QuantizeError("int8 needs a calibration set", remedy="make one with: edge-segface calibrate")
+        calibration = CalibrationSet.load(calibration_path)
+        images = calibration.images_bgr
+        on_work("calibrating", len(images))
+        lowered = to_int8(
+            source, calibration, method=method, rest=rest, keep=keep, on_picture=lambda: on_work("calibrating", -1)
+        )
+        lowered = replace(lowered, spec=replace(lowered.spec, kept=dict.fromkeys(keep, "asked for") or None))
+        if scan or judge is not None:
+            on_work("measuring groups of layers", 0)
+            ranked = scan_groups(lowered, images)
+    verdict = None
+    if judge is not None:
+        on_work("scoring", 0)
+        lowered, verdict = keep_until(lowered, ranked, lambda candidate: judge(source, candidate))
+        matrix = verdict.after.matrix
+        f1 = {name: score for name, score in matrix.by_name(matrix.f1()).items() if score is not None}
+        lowered = replace(lowered, spec=replace(lowered.spec, f1=f1, f1_drop=verdict.by_name()))
+        if not allow_drop:
+            verdict.check()
+    on_work("comparing", 0)
+    agreement = agreement_of(source, lowered, images[:8])
+    lowered.save(out)
+    return Result(lowered, verdict, ranked if scan or (lowered.spec.kept and ranked) else [], agreement)
+
+
+def agreement_of(source: Path, lowered: Lowered, images_bgr: UInt8Array) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lowered.onnx"
+        lowered.save(path)
+        with FaceParser(source) as one, FaceParser(path) as other:
+            before, after = one.engine.infer(images_bgr), other.engine.infer(images_bgr)
+    return float(np.mean(before == after))
+
+
+def portraits(size: int) -> UInt8Array:
+    """The built-in picture from near and far: enough to see whether numbers stay in the range of fp16."""
+    image = read_picture(PORTRAIT)
+    return np.stack([crop(image, RoI((180.0, 110.0), side), size) for side in (140.0, 200.0, 240.0, 300.0, 360.0)])
