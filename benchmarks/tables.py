@@ -12,12 +12,19 @@ from pathlib import Path
 
 import ablation
 import accuracy
+import precision
 import rewrite
 import scenes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TABLES = {"rewrite": rewrite.table, "scenes": scenes.table, "ablation": ablation.table, "accuracy": accuracy.table}
+TABLES = {
+    "rewrite": rewrite.table,
+    "scenes": scenes.table,
+    "ablation": ablation.table,
+    "accuracy": accuracy.table,
+    "precision": precision.table,
+}
 
 
 def filled(text: str) -> str:

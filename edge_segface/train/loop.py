@@ -163,11 +163,9 @@ class Training:
 
     def follow(self, data: Iterator[Batch], on_progress: OnProgress) -> Trained:
         progress = Progress(self.step, self.steps, 1, self.recipe.epochs, best_f1=self.best_f1)
-        board = (
-            SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.step + 1)
-            if self.fabric.is_global_zero
-            else None
-        )
+        board = None
+        if self.fabric.is_global_zero:
+            board = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.step + 1)
         saved_s = looked_s = time.monotonic()
         looked_step = self.step
         stopped = False
@@ -188,12 +186,8 @@ class Training:
                         self.save()
                         saved_s = now_s
                     looked_step, looked_s = self.step, time.monotonic()
-                progress.step, progress.epoch, progress.best_f1, progress.ended = (
-                    self.step,
-                    epoch + 1,
-                    self.best_f1,
-                    at_end,
-                )
+                progress.step, progress.epoch, progress.ended = self.step, epoch + 1, at_end
+                progress.best_f1 = self.best_f1
                 if self.fabric.is_global_zero:
                     on_progress(progress)
         if board is not None:
@@ -226,9 +220,8 @@ class Training:
     def look(self) -> float:
         """Waits for the device and checks the losses since the last look. Returns their mean total."""
         names = list(self.losses[0])
-        table = torch.stack(
-            [torch.stack([step[name].float() for name in names]) for step in self.losses]
-        )  # steps names
+        rows = [torch.stack([step[name].float() for name in names]) for step in self.losses]
+        table = torch.stack(rows)  # steps names
         bad = ~table.isfinite().all(dim=1)
         norms = torch.stack(torch._foreach_norm(list(self.learner.parameters())))
         broken = bad.any() | ~norms.isfinite().all()  # the last step may have spoilt weights without spoiling its loss
@@ -317,10 +310,7 @@ class Training:
                 failed = error
             except OSError as error:  # of TensorBoard's files
                 failed = cannot_write(self.run.folder, error)
-        if (
-            self.fabric.all_reduce(torch.tensor(float(failed is not None), device=self.fabric.device), reduce_op="sum")
-            > 0
-        ):
+        if self.agreed(failed is not None):
             raise failed or TrainingError("the leading process could not go on")
 
     def save(self) -> None:
