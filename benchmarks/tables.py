@@ -17,7 +17,7 @@ import rewrite
 import scenes
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "edge_segface/weights/CARD.md", *sorted((ROOT / "docs").glob("*.md"))]
 TABLES = {
     "rewrite": rewrite.table,
     "scenes": scenes.table,

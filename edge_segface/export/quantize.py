@@ -68,7 +68,9 @@ def load_float(path: Path) -> tuple[ModelProto, ModelSpec]:
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist", remedy="check the path") from error
     except Exception as error:
-        raise ModelError(f"{path} is not an ONNX file", found=type(error).__name__) from error
+        raise ModelError(
+            f"{path} is not an ONNX file", found=type(error).__name__, remedy="make one with: edge-segface export"
+        ) from error
     spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
     if spec.precision != "fp32":
         raise QuantizeError(

@@ -54,7 +54,7 @@ def keep_until(
             break
         kept[worst.group] = f"{worst.noise_db:.1f} dB alone; without keeping it too much was lost: {', '.join(lost)}"
         model = without_groups(lowered.model, kept)
-        settled = Lowered(model, replace(lowered.spec, kept=dict(kept)), int8_share(model))
+        settled = Lowered(model, replace(lowered.spec, kept={**(lowered.spec.kept or {}), **kept}), int8_share(model))
         verdict = judge(settled)
     return settled, verdict
 
