@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import ModelProto, helper
 
 from edge_segface import __version__
@@ -67,7 +68,7 @@ def load_float(path: Path) -> tuple[ModelProto, ModelSpec]:
         model = onnx.load(path)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist", remedy="check the path") from error
-    except Exception as error:
+    except (OSError, ValueError, DecodeError) as error:
         raise ModelError(
             f"{path} is not an ONNX file", found=type(error).__name__, remedy="make one with: edge-segface export"
         ) from error
