@@ -197,7 +197,8 @@ def evaluate(
         typer.Option(help="How a picture becomes a square; squash for LaPa and Helen, else whole."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Input of a checkpoint; by default the one it was trained on.")
+        int | None,
+        typer.Option(help="Input of a checkpoint, by default that of its training."),
     ] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
     skip_bad: SkipBad = False,
@@ -249,7 +250,7 @@ def calibrate(
     strategy: Annotated[
         Literal["long-tail", "random"] | None, typer.Option(help="Rare classes first, then variety; or by chance.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="0 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="0 by default.")] = None,
     definition: Annotated[
         Path | None, typer.Option(help="A YAML file that says some of this, as in calibration/.")
     ] = None,
@@ -258,6 +259,7 @@ def calibrate(
     provider: Provider = "cpu",
 ) -> None:
     """Choose the pictures that a quantizer calibrates on."""
+    from edge_segface.calibration.artefact import check_suffix
     from edge_segface.calibration.collect import Definition, collect, contact_sheet, in_words, load_definition
     from edge_segface.calibration.sources import frames_of, from_dataset, from_frames
     from edge_segface.console import check_progress, count_progress, notify_left_out
@@ -278,19 +280,22 @@ def calibrate(
     wish = replace(said, **{name: value for name, value in asked.items() if value is not None})
     if (source is None) == (wish.dataset is None):
         raise EdgeSegfaceError("calibration needs --dataset (with --data) or --source", remedy="give one of them")
-    with FaceParser(model, threads=threads, provider=provider) as parser, count_progress("looking") as on_frame:
+    check_suffix(out)
+    with FaceParser(model, threads=threads, provider=provider) as parser:
         if source is None:
-            space = label_space(wish.labels) if wish.labels else None
+            space = label_space(wish.labels) if wish.labels else parser.space if wish.dataset == "folder" else None
             with check_progress() as on_checked:
                 pictures = open_dataset(
                     str(wish.dataset), data, wish.split, space, skip_bad=skip_bad, on_checked=on_checked
                 )
             notify_left_out(pictures)
             where = f"{pictures.kind} {pictures.root.name} {pictures.split}"
-            calibration = collect(from_dataset(pictures, parser, on_frame), parser.spec, wish, where, "the dataset")
+            with count_progress("looking") as on_frame:
+                calibration = collect(from_dataset(pictures, parser, on_frame), parser.spec, wish, where, "the dataset")
         else:
-            squares = from_frames(frames_of(source, seconds, every, on_frame), parser)
-            calibration = collect(squares, parser.spec, wish, Path(source).name, parser.spec.name)
+            with count_progress("looking") as on_frame:
+                squares = from_frames(frames_of(source, seconds, every, on_frame), parser)
+                calibration = collect(squares, parser.spec, wish, Path(source).name, parser.spec.name)
     calibration.save(out)
     report = in_words(calibration, parser.space)
     write_text(report, out.with_suffix(".txt"))
@@ -335,12 +340,14 @@ def quantize(
     method: Annotated[Literal["entropy", "max"], typer.Option(help="How ranges follow from the pictures.")] = "entropy",
     rest: Annotated[Literal["fp16", "fp32"], typer.Option(help="What is not in int8; fp32 for TensorRT 8.6.")] = "fp16",
     keep: Annotated[
-        list[str] | None, typer.Option(help="Layers to leave in floating point: a regular expression of their names.")
+        list[str] | None,
+        typer.Option(help="Layers that int8 leaves in floating point: '.*/refine_half/.*'."),
     ] = None,
     data: Data = None,
     dataset: Annotated[Kind | None, typer.Option(help="Labelled pictures to measure the drop on.")] = None,
     labels: FolderLabels = None,
     split: Annotated[str, typer.Option(help="Neither trained nor calibrated on.")] = "val",
+    skip_bad: SkipBad = False,
     max_drop: Annotated[
         float,
         typer.Option(min=0, help="With --dataset: what F1 the mean, or a class in 30 pictures or more, may lose."),
@@ -351,17 +358,29 @@ def quantize(
 ) -> None:
     """Lower the precision of a model, and let it out only if it loses little."""
     check_torch()
-    from edge_segface.console import lower_progress, notify, print_sensitivity, print_verdict
+    from edge_segface.console import (
+        check_progress,
+        lower_progress,
+        notify,
+        notify_left_out,
+        print_sensitivity,
+        print_verdict,
+    )  # fmt: skip
     from edge_segface.data import open_dataset
     from edge_segface.export.lower import Judge, lower
-    from edge_segface.export.quantize import check_one_runtime
+    from edge_segface.export.quantize import check_one_runtime, load_float
     from edge_segface.weights import model_path
 
     check_one_runtime()
     judge = None
     if dataset is not None:
-        space = label_space(labels) if labels else None
-        judge = Judge(open_dataset(dataset, data, split, space), max_drop, threads)
+        space = (
+            label_space(labels) if labels else load_float(model_path(model))[1].space if dataset == "folder" else None
+        )
+        with check_progress() as on_checked:
+            pictures = open_dataset(dataset, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
+        notify_left_out(pictures)
+        judge = Judge(pictures, max_drop, threads)
     with lower_progress(precision) as on_work:
         result = lower(
             model_path(model), precision, calibration, out, method=method, rest=rest, keep=keep or (), judge=judge,

@@ -183,6 +183,9 @@ def print_spec(spec: ModelSpec) -> None:
         "trained on": spec.training_data,
         "weights licence": spec.weights_licence,
         "F1": ", ".join(f"{name} {value:.1f}" for name, value in spec.f1.items()) if spec.f1 else "not measured",
+        "F1 lost by it": ", ".join(f"{name} {value:.2f}" for name, value in (spec.f1_drop or {}).items()) or "-",
+        "kept in floating point": "; ".join(f"{name}: {why}" for name, why in (spec.kept or {}).items()) or "-",
+        "calibrated on": spec.calibration_sha256 or "-",
         "made by": spec.made_by,
         "made from": spec.parent_sha256 or "unknown",
     }

@@ -194,7 +194,9 @@ def _typed(kind: type[Any], name: str, hint: Any, value: Any, path: Path) -> Any
             raise wrong
         return tuple(value)
     if origin is dict:
-        if not isinstance(value, dict) or not all(_is(item, (int, float)) for item in value.values()):
+        inner = typing.get_args(hint)[1]
+        kinds = (int, float) if inner is float else inner
+        if not isinstance(value, dict) or not all(_is(item, kinds) for item in value.values()):
             raise wrong
         return value
     if hint is float and isinstance(value, int):

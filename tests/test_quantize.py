@@ -25,8 +25,8 @@ from edge_segface.export.lint import lint
 from edge_segface.export.lower import Judge, Result, lower
 from edge_segface.export.onnx_file import export_onnx
 from edge_segface.export.qdq import Graph, int8_share, layers, macs_of, shapes_of, without_groups
-from edge_segface.export.quantize import check_one_runtime, load_float
-from edge_segface.export.sensitivity import signal_over_noise_db
+from edge_segface.export.quantize import Lowered, check_one_runtime, load_float
+from edge_segface.export.sensitivity import keep_until, signal_over_noise_db
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.metrics import ConfusionMatrix
 from edge_segface.model.build import PRESETS
@@ -102,6 +102,13 @@ def test_attention_products_and_the_wrapping_stay_in_floating_point(int8: tuple[
         ):
             makers = [graph.producer[name].op_type for name in node.input if name in graph.producer]
             assert "DequantizeLinear" not in makers, node.name
+
+
+def test_every_quantized_product_has_constant_weights(int8: tuple[Path, Result]) -> None:
+    graph = Graph(onnx.load(int8[0]))
+    products = [node for node in graph.nodes if node.op_type == "MatMul" and graph.is_quantized(node)]
+    assert len(products) > 10
+    assert all(any(graph.is_constant(name) for name in node.input) for node in products)
 
 
 def test_a_lowered_file_says_what_it_is(int8: tuple[Path, Result], fp16: Path, calibration: Path) -> None:
@@ -234,6 +241,14 @@ def test_the_gate_names_the_classes_that_lose_too_much() -> None:
     after[1:] = 850
     assert verdict(before, after, 20, 1.0).too_much()[0].startswith("the mean 2.")
     verdict(before, before, 40, 0.0).check()
+    stray = verdict(before, before, 40, 0.5)  # one pixel of a class that no mask shows
+    stray.pictures_with[18] = 0
+    for scores, count in ((stray.before, 0), (stray.after, 1)):
+        scores.matrix.counts[18] = 0
+        scores.matrix.counts[:, 18] = 0
+        scores.matrix.counts[0, 18] = count
+    assert np.isnan(stray.drops[18])
+    assert stray.mean_drop == pytest.approx(0, abs=0.01)
 
 
 def test_a_closed_gate_writes_nothing_unless_allowed(calibration: Path, faces: Dataset, tmp_path: Path) -> None:
@@ -248,7 +263,33 @@ def test_a_closed_gate_writes_nothing_unless_allowed(calibration: Path, faces: D
             with pytest.raises(QuantizeError, match="loses more than"):
                 lower(BUNDLED, "fp16", None, out, judge=impossible)
             assert not out.exists()
-    assert calibration.exists()
+
+
+def test_layers_are_kept_by_hand_or_until_little_enough_is_lost(
+    calibration: Path, faces: Dataset, int8: tuple[Path, Result], tmp_path: Path
+) -> None:
+    with pytest.raises(QuantizeError, match="no layer is called 'refine_half'.*--keep"):
+        lower(BUNDLED, "int8", calibration, tmp_path / "a.onnx", keep=["refine_half"])
+    with pytest.raises(QuantizeError, match="is no regular expression"):
+        lower(BUNDLED, "int8", calibration, tmp_path / "a.onnx", keep=["("])
+    result = lower(BUNDLED, "int8", calibration, tmp_path / "a.onnx", keep=[".*/refine_half/.*"])
+    assert spec_of(tmp_path / "a.onnx").kept == {".*/refine_half/.*": "asked for"}
+    assert "refinement at half" not in {layer.group for layer in layers(result.lowered.model) if layer.quantized}
+    judge = Judge(faces, max_drop=0.0)
+    asked: list[float] = []
+
+    def lenient_in_the_end(lowered: Lowered) -> Verdict:
+        asked.append(lowered.int8_share)
+        seen = judge(BUNDLED, lowered)
+        return replace(seen, max_drop=-100.0 if len(asked) < 3 else 100.0)
+
+    ranked = int8[1].ranked
+    settled, _ = keep_until(result.lowered, ranked, lenient_in_the_end)
+    assert len(asked) == 3
+    assert asked == sorted(asked, reverse=True)
+    assert set(settled.spec.kept or {}) == {".*/refine_half/.*", ranked[0].group, ranked[1].group}
+    settled.save(tmp_path / "b.onnx")
+    assert spec_of(tmp_path / "b.onnx").kept == settled.spec.kept
 
 
 def test_paper_at_512_is_quantized_too(tmp_path: Path, official_checkpoints: dict[str, Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,8 +63,7 @@ class CalibrationSet:
             raise CalibrationError("a set needs more pictures", found=len(self.images_bgr), remedy=f"at least {LEAST}")
 
     def save(self, path: Path) -> None:
-        if path.suffix.lower() != ".npz":
-            raise CalibrationError(f"cannot write {path}", found=path.suffix or "no suffix", remedy="name a .npz file")
+        check_suffix(path)
         facts = json.dumps({"format": FORMAT, **asdict(self.facts)})
         with written_whole(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, images=self.images_bgr, facts=np.array(facts))
@@ -75,7 +75,7 @@ class CalibrationSet:
                 images, facts = content["images"], json.loads(str(content["facts"]))
         except FileNotFoundError as error:
             raise CalibrationError(f"{path} does not exist", remedy="make it with: edge-segface calibrate") from error
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise CalibrationError(
                 f"{path} is not a calibration set",
                 found=first_line(error),
@@ -90,13 +90,18 @@ class CalibrationSet:
         return loaded
 
 
+def check_suffix(path: Path) -> None:
+    if path.suffix.lower() != ".npz":
+        raise CalibrationError(f"cannot write {path}", found=path.suffix or "no suffix", remedy="name a .npz file")
+
+
 def hashes(images_bgr: UInt8Array) -> tuple[str, ...]:
     return tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images_bgr)
 
 
 def _facts(content: Mapping[str, Any], path: Path) -> Facts:
-    if content.get("format") != FORMAT:
-        raise CalibrationError(f"{path} is a calibration set of another version", found=content.get("format"))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CalibrationError(f"{path} is no calibration set of this version")
     known: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name != "format"
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import cv2
 import numpy as np
@@ -37,6 +38,8 @@ class Definition:
     def __post_init__(self) -> None:
         if not isinstance(self.count, int) or self.count < LEAST:
             raise CalibrationError("a set needs more pictures", found=self.count, remedy=f"at least {LEAST}")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise CalibrationError("a seed is a whole number from 0 on", found=self.seed)
         if self.strategy not in ("long-tail", "random"):
             raise CalibrationError(f"no strategy is called {self.strategy}", remedy="choose long-tail or random")
 
@@ -46,10 +49,16 @@ def collect(
 ) -> CalibrationSet:
     """Looks at every square once and keeps those that are chosen. The same squares and seed give the same set."""
     candidates: list[Candidate] = []
-    images: list[UInt8Array] = []
-    for name, square, labels in squares:
-        candidates.append(described(name, square, labels, spec.space))
-        images.append(square)
+    with tempfile.TemporaryFile() as store:  # there may be more squares than memory
+        for name, square, labels in squares:
+            candidates.append(described(name, square, labels, spec.space))
+            store.write(square.tobytes())
+        return _collected(candidates, store, spec, wish, source, labelled_by)
+
+
+def _collected(
+    candidates: list[Candidate], store: IO[bytes], spec: ModelSpec, wish: Definition, source: str, labelled_by: str
+) -> CalibrationSet:
     if len(candidates) < LEAST:
         raise CalibrationError(
             "there is too little to calibrate on",
@@ -57,7 +66,7 @@ def collect(
             remedy=f"give at least {LEAST}; black and empty frames do not count",
         )
     chosen = choose(candidates, wish.count, spec.space, spec.input_size, wish.seed, wish.strategy)
-    kept = np.stack([images[index] for index in chosen])
+    kept = np.stack([_square(store, index, spec.input_size) for index in chosen])
     pixels = np.stack([candidates[index].pixels for index in chosen])
     shows = pixels >= enough_pixels(spec.input_size)
     facts = Facts(
@@ -75,6 +84,11 @@ def collect(
         labelled_by=labelled_by,
     )
     return CalibrationSet(kept, facts)
+
+
+def _square(store: IO[bytes], index: int, size: int) -> UInt8Array:
+    store.seek(index * size * size * 3)
+    return np.frombuffer(store.read(size * size * 3), dtype=np.uint8).reshape(size, size, 3)
 
 
 def enough_pixels(size: int) -> float:

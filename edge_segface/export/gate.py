@@ -29,11 +29,14 @@ class Verdict:
 
     @property
     def mean_drop(self) -> float:
-        return self.before.matrix.mean_f1() - self.after.matrix.mean_f1()
+        """Over the classes that masks show: another has no F1, or 0 as soon as one pixel is taken for it."""
+        shown = self.pictures_with > 0
+        shown[0] = False
+        return float(self.drops[shown].mean()) if shown.any() else 0.0
 
     @property
     def drops(self) -> npt.NDArray[np.float64]:
-        """Per class; NaN for one that is nowhere."""
+        """Per class; NaN for one that is nowhere, before or after."""
         drops: npt.NDArray[np.float64] = self.before.matrix.f1() - self.after.matrix.f1()
         return drops
 

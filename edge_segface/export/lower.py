@@ -79,6 +79,10 @@ def lower(
     if out.suffix.lower() != ".onnx":
         raise QuantizeError(f"cannot write {out}", found=out.suffix or "no suffix", remedy="name an .onnx file")
     _, spec = load_float(source)
+    if precision == "fp16" and (calibration_path or keep or scan):
+        raise QuantizeError(
+            "fp16 needs no calibration, and AutoCast itself finds what to keep", remedy="leave them out"
+        )
     ranked: list[Sensitivity] = []
     if precision == "fp16":
         images = portraits(spec.input_size)
@@ -100,12 +104,17 @@ def lower(
     verdict = None
     if judge is not None:
         on_work("scoring", 0)
-        lowered, verdict = keep_until(lowered, ranked, lambda candidate: judge(source, candidate))
+        if allow_drop:
+            verdict = judge(source, lowered)
+        else:
+            lowered, verdict = keep_until(lowered, ranked, lambda candidate: judge(source, candidate))
         matrix = verdict.after.matrix
         f1 = {name: score for name, score in matrix.by_name(matrix.f1()).items() if score is not None}
         lowered = replace(lowered, spec=replace(lowered.spec, f1=f1, f1_drop=verdict.by_name()))
         if not allow_drop:
             verdict.check()
+        if precision == "int8" and not lowered.int8_share:
+            raise QuantizeError("nothing is left in int8", remedy="calibrate on other pictures, or take fp16")
     on_work("comparing", 0)
     agreement = agreement_of(source, lowered, images[:8])
     lowered.save(out)

@@ -7,6 +7,7 @@ there by name: attention products, layer norms and softmax always, other groups 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from edge_segface import __version__
 from edge_segface.calibration.artefact import CalibrationSet
 from edge_segface.errors import MissingExtra, ModelError, QuantizeError
 from edge_segface.export.lint import lint
-from edge_segface.export.qdq import int8_share, quantized_for_layers_alone, with_stored_float, with_stored_int8
+from edge_segface.export.qdq import LAYERS, int8_share, quantized_for_layers_alone, with_stored_float, with_stored_int8
 from edge_segface.files import sha256_of, written_whole
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
@@ -36,8 +37,9 @@ Rest = Literal["fp16", "fp32"]
 
 WRAPPING = (r"^/?before/.*", r"^/?after/.*")
 ATTENTION = (r".*/(tokens_from_image|image_from_tokens|self_attention|final_attention)/MatMul.*",)
+MASKS = (r".*/decoder/MatMul$",)  # tokens times pixels, which are the logits: no constant side, little work
 SMALL = (r".*/se/.*",)  # two products of one pixel each: nothing to win, and much to lose
-NEVER_INT8 = (*WRAPPING, *ATTENTION, *SMALL)
+NEVER_INT8 = (*WRAPPING, *ATTENTION, *MASKS, *SMALL)
 # Pointwise work runs beside its neighbours in whatever type they have; residual additions are left to modelopt.
 NEVER_INT8_OPS = ("HardSwish", "HardSigmoid", "Mul", "Resize", "ReduceMean", "GlobalAveragePool", "Softmax")
 FP16_PICTURES = 8
@@ -77,6 +79,10 @@ def load_float(path: Path) -> tuple[ModelProto, ModelSpec]:
         raise QuantizeError(
             f"{path} is in {spec.precision} already", remedy="start from the fp32 file that export writes"
         )
+    if "labels" not in spec.outputs:
+        raise QuantizeError(
+            f"{path} returns no labels", found=", ".join(spec.outputs), remedy="export it with --outputs both"
+        )
     return with_stored_float(model), spec
 
 
@@ -99,6 +105,7 @@ def to_int8(
     """Q/DQ on the inputs of convolutions and linear layers, but those whose names match one of `keep`."""
     model, spec = load_float(source)
     calibration.check_for(spec)
+    check_names(keep, model)
     task = {
         "precision": "int8",
         "method": method,
@@ -109,6 +116,20 @@ def to_int8(
     lowered = quantized_for_layers_alone(_by_modelopt(model, calibration.images_bgr, task, on_picture))
     described = replace(_spec(spec, "int8", source), calibration_sha256=calibration.sha256)
     return Lowered(lowered, described, int8_share(lowered))
+
+
+def check_names(patterns: Sequence[str], model: ModelProto) -> None:
+    """Each must be a regular expression that fits the beginning of some layer's name, as modelopt reads it."""
+    names = [node.name for node in model.graph.node if node.op_type in LAYERS]
+    for pattern in patterns:
+        try:
+            fits = any(re.match(pattern, name) for name in names)
+        except re.error as error:
+            raise QuantizeError(f"{pattern!r} is no regular expression", found=error) from error
+        if not pattern or not fits:
+            raise QuantizeError(
+                f"no layer is called {pattern!r}", remedy=f"names are like {names[-1]}; say --keep '.*/refine_half/.*'"
+            )
 
 
 def check_one_runtime() -> None:

@@ -179,7 +179,9 @@ def recipe_from(content: Mapping[str, Any], source: str) -> Recipe:
         return typing.cast(Recipe, _built(Recipe, content, ""))
     except (ValueError, TypeError) as error:
         raise TrainingError(
-            f"{source} cannot be followed", found=error, remedy="see docs/training.md for every key"
+            f"{source} cannot be followed",
+            found=error,
+            remedy="see all keys with: edge-segface recipes edge",
         ) from error
 
 
