@@ -214,7 +214,7 @@ def add_times(rows: list[dict[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = {}
         for preset in {str(row["preset"]) for row in rows}:
-            model = PRESETS[preset](19).eval()
+            model = PRESETS[preset](19).eval().requires_grad_(False)
             path = Path(folder) / f"{preset}.onnx"
             write_graph(rewrite.plain_graph(model), SIZE, ("labels",), path)
             parameters = round(sum(p.numel() for p in model.parameters()) / 1e6, 2)
