@@ -20,6 +20,7 @@ from edge_segface.labels import label_space
 from edge_segface.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from edge_segface.data import Dataset
     from edge_segface.engine import Engine
     from edge_segface.labels import LabelSpace
 
@@ -129,14 +130,11 @@ def train(
 
     from edge_segface.console import (
         be_quiet_unless_leading,
-        check_progress,
         leads,
         notify,
-        notify_left_out,
         say,
         train_progress,
     )
-    from edge_segface.data import open_dataset
     from edge_segface.train.loop import train as run_training
     from edge_segface.train.recipe import load_recipe
     from edge_segface.train.run import Run
@@ -149,12 +147,10 @@ def train(
     space = label_space(labels or followed.label_space) if followed.dataset == "folder" else None
     run = Run(out)
     run.check(resume=resume)
-    with check_progress() as on_checked:
-        train_set, val_set = (
-            open_dataset(followed.dataset, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
-            for split in (followed.train_split, followed.val_split)
-        )
-    notify_left_out(train_set, val_set)
+    train_set, val_set = (
+        opened(followed.dataset, data, split, space, skip_bad=skip_bad)
+        for split in (followed.train_split, followed.val_split)
+    )
     notify_lost_parts(train_set.space, label_space(followed.label_space))
     machines = Machines(accelerator, devices, nodes, accumulate, workers)
     with train_progress() as on_progress:
@@ -206,8 +202,7 @@ def evaluate(
     provider: Provider = "cpu",
 ) -> None:
     """Score a model on a labelled dataset, class by class."""
-    from edge_segface.console import check_progress, notify_left_out, print_scores, score_progress
-    from edge_segface.data import open_dataset
+    from edge_segface.console import print_scores, score_progress
     from edge_segface.evaluate import scored
     from edge_segface.files import write_text
     from edge_segface.parser import FaceParser
@@ -215,9 +210,7 @@ def evaluate(
     split = split or ("all" if dataset == "folder" else "test")
     with FaceParser(load_any(model, size, threads=threads, provider=provider)) as parser:
         space = label_space(labels) if labels else parser.space if dataset == "folder" else None
-        with check_progress() as on_checked:
-            pictures = open_dataset(dataset, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
-        notify_left_out(pictures)
+        pictures = opened(dataset, data, split, space, skip_bad=skip_bad)
         with score_progress(len(pictures)) as on_done:
             scores = scored(parser, pictures, fit=fit, score_size=score_size, on_done=on_done)
         report = {
@@ -262,8 +255,7 @@ def calibrate(
     from edge_segface.calibration.artefact import check_suffix
     from edge_segface.calibration.collect import Definition, collect, contact_sheet, in_words, load_definition
     from edge_segface.calibration.sources import frames_of, from_dataset, from_frames
-    from edge_segface.console import check_progress, count_progress, notify_left_out
-    from edge_segface.data import open_dataset
+    from edge_segface.console import count_progress
     from edge_segface.files import write_text
     from edge_segface.parser import FaceParser
     from edge_segface.pictures import write_picture
@@ -284,11 +276,7 @@ def calibrate(
     with FaceParser(model, threads=threads, provider=provider) as parser:
         if source is None:
             space = label_space(wish.labels) if wish.labels else parser.space if wish.dataset == "folder" else None
-            with check_progress() as on_checked:
-                pictures = open_dataset(
-                    str(wish.dataset), data, wish.split, space, skip_bad=skip_bad, on_checked=on_checked
-                )
-            notify_left_out(pictures)
+            pictures = opened(str(wish.dataset), data, wish.split, space, skip_bad=skip_bad)
             where = f"{pictures.kind} {pictures.root.name} {pictures.split}"
             with count_progress("looking") as on_frame:
                 calibration = collect(from_dataset(pictures, parser, on_frame), parser.spec, wish, where, "the dataset")
@@ -359,14 +347,11 @@ def quantize(
     """Lower the precision of a model, and let it out only if it loses little."""
     check_torch()
     from edge_segface.console import (
-        check_progress,
         lower_progress,
         notify,
-        notify_left_out,
         print_sensitivity,
         print_verdict,
     )  # fmt: skip
-    from edge_segface.data import open_dataset
     from edge_segface.export.lower import Judge, lower
     from edge_segface.export.quantize import check_one_runtime, load_float
     from edge_segface.weights import model_path
@@ -377,10 +362,7 @@ def quantize(
         space = (
             label_space(labels) if labels else load_float(model_path(model))[1].space if dataset == "folder" else None
         )
-        with check_progress() as on_checked:
-            pictures = open_dataset(dataset, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
-        notify_left_out(pictures)
-        judge = Judge(pictures, max_drop, threads)
+        judge = Judge(opened(dataset, data, split, space, skip_bad=skip_bad), max_drop, threads)
     with lower_progress(precision) as on_work:
         result = lower(
             model_path(model), precision, calibration, out, method=method, rest=rest, keep=keep or (), judge=judge,
@@ -441,6 +423,17 @@ def check_training() -> None:
         import yaml  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "train", "training") from error
+
+
+def opened(kind: str, data: Path | None, split: str, space: LabelSpace | None, *, skip_bad: bool) -> Dataset:
+    """A split of a dataset, checked under a progress bar; what was left out is said."""
+    from edge_segface.console import check_progress, notify_left_out
+    from edge_segface.data import open_dataset
+
+    with check_progress() as on_checked:
+        dataset = open_dataset(kind, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
+    notify_left_out(dataset)
+    return dataset
 
 
 def load_any(model: str, size: int | None, *, threads: int | None, provider: str) -> Engine:

@@ -38,6 +38,10 @@ class Face:
     score: float
 
     @property
+    def height(self) -> float:
+        return self.box_xyxy[3] - self.box_xyxy[1]
+
+    @property
     def roi(self) -> RoI:
         return RoI.from_box_xyxy(self.box_xyxy, grow=ROI_GROWTH)
 
@@ -65,7 +69,7 @@ def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: int = 2) -> li
         if seen >= kinds:
             box = (float(left), float(top), float(left + width), float(top + height))
             found.append(Face(box, float(seen / len(KINDS))))
-    return sorted(found, key=lambda face: -(face.box_xyxy[3] - face.box_xyxy[1]))
+    return sorted(found, key=lambda face: -face.height)
 
 
 def overlap(one: Box, other: Box) -> float:

@@ -54,7 +54,7 @@ class FaceFinder:
                 continue
             if all(overlap(face.box_xyxy, other.box_xyxy) < SAME_FACE for other in found):
                 found.append(face)
-        return sorted(found, key=lambda face: -(face.box_xyxy[3] - face.box_xyxy[1]))
+        return sorted(found, key=lambda face: -face.height)
 
     def _look(self, image_bgr: UInt8Array, rois: list[RoI], min_side: int, kinds: int) -> list[list[Face]]:
         """The faces in each RoI, in pixels of the picture."""
@@ -80,7 +80,7 @@ def tiles_of(size_hw: tuple[int, ...]) -> list[RoI]:
 def apart(faces: list[Face]) -> list[Face]:
     """Largest first, without those that are all but one of the others."""
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -(face.box_xyxy[3] - face.box_xyxy[1])):
+    for face in sorted(faces, key=lambda face: -face.height):
         if all(overlap(face.box_xyxy, other.box_xyxy) < SAME_CANDIDATE for other in kept):
             kept.append(face)
     return kept

@@ -53,9 +53,13 @@ def choose(
     if strategy == "random" or count >= len(candidates):
         return sorted(int(index) for index in rng.permutation(len(candidates))[:count])
     pixels = np.stack([candidate.pixels for candidate in candidates])
-    shows = pixels >= ENOUGH_PIXELS * (size / 256) ** 2
+    shows = pixels >= enough_pixels(size)
     chosen = covered(shows, count, space)
     return sorted(varied(np.stack([candidate.look for candidate in candidates]), chosen, count, rng))
+
+
+def enough_pixels(size: int) -> float:
+    return ENOUGH_PIXELS * (size / 256) ** 2
 
 
 def covered(shows: npt.NDArray[np.bool_], count: int, space: LabelSpace) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from edge_segface.calibration.artefact import LEAST, CalibrationSet, Facts, hashes
-from edge_segface.calibration.choose import ENOUGH_PICTURES, ENOUGH_PIXELS, Candidate, choose, described
+from edge_segface.calibration.choose import ENOUGH_PICTURES, Candidate, choose, described, enough_pixels
 from edge_segface.calibration.sources import Square
 from edge_segface.errors import CalibrationError
 from edge_segface.frames import UInt8Array
@@ -89,10 +89,6 @@ def _collected(
 def _square(store: IO[bytes], index: int, size: int) -> UInt8Array:
     store.seek(index * size * size * 3)
     return np.frombuffer(store.read(size * size * 3), dtype=np.uint8).reshape(size, size, 3)
-
-
-def enough_pixels(size: int) -> float:
-    return ENOUGH_PIXELS * (size / 256) ** 2
 
 
 def in_words(calibration: CalibrationSet, space: LabelSpace) -> str:

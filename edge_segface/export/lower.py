@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_segface.calibration.artefact import CalibrationSet
 from edge_segface.data import Dataset
+from edge_segface.demo import PORTRAIT_ROI
 from edge_segface.errors import QuantizeError
 from edge_segface.evaluate import Scores, scored
 from edge_segface.export.gate import Verdict, pictures_with
-from edge_segface.export.quantize import Lowered, Method, Rest, load_float, to_fp16, to_int8
+from edge_segface.export.quantize import Lowered, Method, Rest, load_float, on_disk, to_fp16, to_int8
 from edge_segface.export.sensitivity import Sensitivity, keep_until
 from edge_segface.export.sensitivity import scan as scan_groups
 from edge_segface.frames import RoI, UInt8Array, crop
@@ -36,17 +37,15 @@ class Judge:
     dataset: Dataset
     max_drop: float
     threads: int | None = None
-    _before: dict[Path, Scores] = field(default_factory=dict)
+    _before: dict[Path, tuple[Scores, npt.NDArray[np.int64]]] = field(default_factory=dict)
 
     def __call__(self, source: Path, lowered: Lowered) -> Verdict:
         if source not in self._before:
-            self._before[source] = self._scored(source)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "lowered.onnx"
-            lowered.save(path)
-            after = self._scored(path)
-        counts = pictures_with(self.dataset, after.matrix.space)
-        return Verdict(self._before[source], after, counts, self.max_drop)
+            scores = self._scored(source)
+            self._before[source] = scores, pictures_with(self.dataset, scores.matrix.space)
+        before, counts = self._before[source]
+        with on_disk(lowered) as path:
+            return Verdict(before, self._scored(path), counts, self.max_drop)
 
     def _scored(self, path: Path) -> Scores:
         with FaceParser(path, threads=self.threads) as parser:
@@ -122,15 +121,14 @@ def lower(
 
 
 def agreement_of(source: Path, lowered: Lowered, images_bgr: UInt8Array) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lowered.onnx"
-        lowered.save(path)
-        with FaceParser(source) as one, FaceParser(path) as other:
-            before, after = one.engine.infer(images_bgr), other.engine.infer(images_bgr)
+    with on_disk(lowered) as path, FaceParser(source) as one, FaceParser(path) as other:
+        before, after = one.engine.infer(images_bgr), other.engine.infer(images_bgr)
     return float(np.mean(before == after))
 
 
 def portraits(size: int) -> UInt8Array:
     """The built-in picture from near and far: enough to see whether numbers stay in the range of fp16."""
     image = read_picture(PORTRAIT)
-    return np.stack([crop(image, RoI((180.0, 110.0), side), size) for side in (140.0, 200.0, 240.0, 300.0, 360.0)])
+    return np.stack(
+        [crop(image, RoI(PORTRAIT_ROI.centre_xy, side), size) for side in (140.0, 200.0, 240.0, 300.0, 360.0)]
+    )

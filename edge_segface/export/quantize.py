@@ -11,7 +11,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -62,6 +63,15 @@ class Lowered:
         helper.set_model_props(model, self.spec.metadata())
         with written_whole(path) as temporary:
             onnx.save(model, temporary)
+
+
+@contextmanager
+def on_disk(lowered: Lowered) -> Iterator[Path]:
+    """Written for as long as the block lasts, for engines, which open files."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lowered.onnx"
+        lowered.save(path)
+        yield path
 
 
 def load_float(path: Path) -> tuple[ModelProto, ModelSpec]:

@@ -67,9 +67,7 @@ def loader(places: Places, batches: Batches, workers: int, *, pin: bool) -> Iter
         num_workers=workers,
         collate_fn=_collated,
         worker_init_fn=_begin_worker,
-        multiprocessing_context="fork"
-        if workers
-        else None,  # readers are closures, which cannot be sent to a new process
+        multiprocessing_context="fork" if workers else None,  # readers are closures: they cannot be sent
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
     )
