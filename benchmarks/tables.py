@@ -12,6 +12,7 @@ from pathlib import Path
 
 import ablation
 import accuracy
+import cpu
 import precision
 import rewrite
 import scenes
@@ -23,6 +24,7 @@ TABLES = {
     "scenes": scenes.table,
     "ablation": ablation.table,
     "accuracy": accuracy.table,
+    "cpu": cpu.table,
     "precision": precision.table,
 }
 

@@ -21,7 +21,7 @@ from edge_segface.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from edge_segface.data import Dataset
-    from edge_segface.engine import Engine
+    from edge_segface.engine import Engine, Runtime
     from edge_segface.labels import LabelSpace
 
 app = typer.Typer(
@@ -40,7 +40,10 @@ Provider = Annotated[
     Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Of ONNX Runtime; others than cpu need another build of it.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all of them by default.")]
-
+RuntimeOption = Annotated[
+    Literal["onnxruntime", "openvino"] | None,
+    typer.Option("--runtime", help="What runs the model; by its suffix, onnxruntime for .onnx, unless told."),
+]
 
 Kind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]
 Data = Annotated[Path | None, typer.Option(help="The dataset's folder.")]
@@ -54,13 +57,14 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json.")] = Path("demo"),
     frames: Annotated[int, typer.Option(min=2, help="How often the picture is parsed.")] = 100,
     threads: Threads = None,
+    runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
     """Parse the built-in picture over and over: what it sees, and how fast."""
     from edge_segface.console import print_demo
     from edge_segface.demo import run_demo
 
-    print_demo(run_demo(model, out, frames, threads=threads, provider=provider))
+    print_demo(run_demo(model, out, frames, **engine_options(threads, runtime, provider)))
 
 
 @app.command()
@@ -71,6 +75,7 @@ def parse(
     labels: Annotated[Labels | None, typer.Option(help="Label space of the ids; the model's own by default.")] = None,
     overlay: Annotated[bool, typer.Option(help="Draw overlays too.")] = True,
     threads: Threads = None,
+    runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
     """Parse pictures: one id per pixel, and an overlay to look at."""
@@ -83,7 +88,10 @@ def parse(
 
     cv2.utils.logging.setLogLevel(0)  # what it would print of a broken picture, our error says
     pictures = find_pictures(inputs)
-    with FaceParser(model, threads=threads, provider=provider) as parser, picture_progress(len(pictures)) as on_done:
+    with (
+        FaceParser(model, **engine_options(threads, runtime, provider)) as parser,
+        picture_progress(len(pictures)) as on_done,
+    ):
         space = label_space(labels) if labels else parser.space
         notify_lost_parts(parser.space, space)
         summary = parse_pictures(parser, pictures, out, space=space, draw=overlay, on_done=on_done)
@@ -199,6 +207,7 @@ def evaluate(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
     skip_bad: SkipBad = False,
     threads: Threads = None,
+    runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
     """Score a model on a labelled dataset, class by class."""
@@ -208,7 +217,7 @@ def evaluate(
     from edge_segface.parser import FaceParser
 
     split = split or ("all" if dataset == "folder" else "test")
-    with FaceParser(load_any(model, size, threads=threads, provider=provider)) as parser:
+    with FaceParser(load_any(model, size, threads, runtime, provider)) as parser:
         space = label_space(labels) if labels else parser.space if dataset == "folder" else None
         pictures = opened(dataset, data, split, space, skip_bad=skip_bad)
         with score_progress(len(pictures)) as on_done:
@@ -249,6 +258,7 @@ def calibrate(
     ] = None,
     skip_bad: SkipBad = False,
     threads: Threads = None,
+    runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
     """Choose the pictures that a quantizer calibrates on."""
@@ -273,7 +283,7 @@ def calibrate(
     if (source is None) == (wish.dataset is None):
         raise EdgeSegfaceError("calibration needs --dataset (with --data) or --source", remedy="give one of them")
     check_suffix(out)
-    with FaceParser(model, threads=threads, provider=provider) as parser:
+    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
         if source is None:
             space = label_space(wish.labels) if wish.labels else parser.space if wish.dataset == "folder" else None
             pictures = opened(str(wish.dataset), data, wish.split, space, skip_bad=skip_bad)
@@ -325,7 +335,12 @@ def quantize(
     ],
     out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
     calibration: Annotated[Path | None, typer.Option(help="For int8: a set made by `calibrate`.")] = None,
-    method: Annotated[Literal["entropy", "max"], typer.Option(help="How ranges follow from the pictures.")] = "entropy",
+    method: Annotated[
+        Literal["entropy", "max", "percentile"], typer.Option(help="How ranges follow from the pictures.")
+    ] = "entropy",
+    percentile: Annotated[
+        float, typer.Option(min=50, max=100, help="For --method percentile: the share of values that is kept.")
+    ] = 99.99,
     rest: Annotated[Literal["fp16", "fp32"], typer.Option(help="What is not in int8; fp32 for TensorRT 8.6.")] = "fp16",
     keep: Annotated[
         list[str] | None,
@@ -346,12 +361,14 @@ def quantize(
 ) -> None:
     """Lower the precision of a model, and let it out only if it loses little."""
     check_torch()
+    from edge_segface.bench.rounds import on_every_runtime
     from edge_segface.console import (
         lower_progress,
         notify,
         print_sensitivity,
+        print_speed,
         print_verdict,
-    )  # fmt: skip
+    )
     from edge_segface.export.lower import Judge, lower
     from edge_segface.export.quantize import check_one_runtime, load_float
     from edge_segface.weights import model_path
@@ -365,8 +382,8 @@ def quantize(
         judge = Judge(opened(dataset, data, split, space, skip_bad=skip_bad), max_drop, threads)
     with lower_progress(precision) as on_work:
         result = lower(
-            model_path(model), precision, calibration, out, method=method, rest=rest, keep=keep or (), judge=judge,
-            scan=scan, allow_drop=allow_drop, on_work=on_work,
+            model_path(model), precision, calibration, out, method=method, percentile=percentile, rest=rest,
+            keep=keep or (), judge=judge, scan=scan, allow_drop=allow_drop, threads=threads, on_work=on_work,
         )  # fmt: skip
     if result.ranked:
         print_sensitivity(result.ranked)
@@ -376,6 +393,7 @@ def quantize(
         notify(f"kept in floating point: {group} ({why})")
     share = f", {100 * result.lowered.int8_share:.1f} % of multiply-adds in int8" if precision == "int8" else ""
     typer.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB{share}; {100 * result.agreement:.3f} % of pixels as in fp32")
+    print_speed(on_every_runtime({model: model_path(model), str(out): out}, threads=threads), model, out)
 
 
 @app.command()
@@ -436,14 +454,26 @@ def opened(kind: str, data: Path | None, split: str, space: LabelSpace | None, *
     return dataset
 
 
-def load_any(model: str, size: int | None, *, threads: int | None, provider: str) -> Engine:
+def engine_options(threads: int | None, runtime: Runtime | None, provider: str) -> dict[str, Any]:
+    if provider == "cpu":
+        return {"threads": threads, "runtime": runtime}
+    if runtime == "openvino":
+        raise EdgeSegfaceError("OpenVINO has no providers", found=provider, remedy="leave --provider out")
+    return {"threads": threads, "runtime": runtime, "provider": provider}
+
+
+def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime | None, provider: str) -> Engine:
     """Whatever runs a model: an engine by its file, or torch for a checkpoint."""
     from edge_segface.engine import load_engine
     from edge_segface.fetch import SOURCES
 
     path = fetched(model) if model in SOURCES else Path(model)
     if path.suffix.lower() not in (".pt", ".pth"):
-        return load_engine(model, threads=threads, provider=provider)
+        return load_engine(model, **engine_options(threads, runtime, provider))
+    if runtime is not None:
+        raise EdgeSegfaceError(
+            f"{runtime} does not run checkpoints", found=path, remedy="export it, or leave --runtime out"
+        )
     check_torch()
     import torch
 

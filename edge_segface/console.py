@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from rich.table import Table
 from edge_segface.errors import EdgeSegfaceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_segface.bench.rounds import Timed
     from edge_segface.data import Dataset
     from edge_segface.demo import DemoResult
     from edge_segface.export.gate import Verdict
@@ -192,6 +195,19 @@ def print_spec(spec: ModelSpec) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     stdout.print(table)
+
+
+def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
+    """How fast both files are here, and which to take on this processor if it is not the new one."""
+    stdout.print(
+        "on this processor: " + ", ".join(f"{one.model} in {one.runtime} {one.median_ms:.1f} ms" for one in timed)
+    )
+    fastest = min(timed, key=lambda one: one.ratio)
+    if fastest.model == source:
+        notify(
+            f"{lowered} is slower than {source} here: on such a processor run {source} in {fastest.runtime}; "
+            "lower precision is for GPUs, by way of TensorRT"
+        )
 
 
 def print_demo(result: DemoResult) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 import pytest
 import torch
 
-from edge_segface.engine import load_engine
+from edge_segface.engine import RUNTIMES, Runtime, load_engine
 from edge_segface.engine.base import Engine
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
+from edge_segface.engine.openvino import planar, read_model
 from edge_segface.errors import ImageError, InputError, MissingExtra, ModelError
 from edge_segface.export.onnx_file import export_onnx
 from edge_segface.frames import RoI, crop
@@ -27,9 +29,14 @@ BUNDLED = FOLDER / "edge-256.onnx"
 GREY = np.full((1, 256, 256, 3), 128, np.uint8)
 
 
+@pytest.fixture(scope="module", params=RUNTIMES[".onnx"])
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return load_engine("edge-256", threads=2)
+def engine(runtime: Runtime) -> Engine:
+    return load_engine("edge-256", runtime=runtime, threads=2)
 
 
 def test_batches_and_threads_give_what_one_gives(engine: Engine, portrait: np.ndarray) -> None:
@@ -72,17 +79,17 @@ def test_an_output_that_is_not_there(engine: Engine) -> None:
     assert list(engine.infer_all(GREY)) == ["labels"]
 
 
-def test_both_outputs_and_logits_alone(tmp_path: Path) -> None:
+def test_both_outputs_and_logits_alone(tmp_path: Path, runtime: Runtime) -> None:
     weights = load_weights(FOLDER / "edge.pt")
     both = export_onnx(weights, tmp_path / "both.onnx", size=128, outputs="both")
     alone = export_onnx(weights, tmp_path / "alone.onnx", size=128, outputs="logits")
     assert alone.parity.agreement is None
     squares = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-    with load_engine(both.path) as engine:
+    with load_engine(both.path, runtime=runtime) as engine:
         results = engine.infer_all(squares)
         assert np.array_equal(results["labels"], engine.infer(squares))
         assert results["logits"].shape == (2, 19, 32, 32)
-    with load_engine(alone.path) as engine:
+    with load_engine(alone.path, runtime=runtime) as engine:
         assert np.allclose(engine.infer_all(squares)["logits"], results["logits"], atol=1e-5)
         with pytest.raises(ModelError, match="returns no labels.*--outputs labels"):
             engine.infer(squares)
@@ -90,7 +97,7 @@ def test_both_outputs_and_logits_alone(tmp_path: Path) -> None:
         engine.infer_all(squares)
 
 
-def test_broken_and_foreign_files(tmp_path: Path) -> None:
+def test_broken_and_foreign_files(tmp_path: Path, runtime: Runtime) -> None:
     content = BUNDLED.read_bytes()
     for name, data in {"cut.onnx": content[: len(content) // 2], "text.onnx": b"hello", "empty.onnx": b""}.items():
         (tmp_path / name).write_bytes(data)
@@ -122,7 +129,7 @@ def test_broken_and_foreign_files(tmp_path: Path) -> None:
         "x.tflite": "no engine runs",
     }.items():
         with pytest.raises(ModelError, match=text):
-            load_engine(tmp_path / name)
+            load_engine(tmp_path / name, runtime=runtime)
     with pytest.raises(ModelError, match="no bundled model is called 'edge-999'; choose one of edge-256"):
         load_engine("edge-999")
 
@@ -135,6 +142,57 @@ def test_settings_that_cannot_be_had() -> None:
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(ModelError, match="has no cuda provider"):
             OnnxRuntimeEngine(BUNDLED, provider="cuda")
+
+
+def test_openvino_gives_what_onnxruntime_gives(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    paper = export_onnx(
+        load_weights(official_checkpoints["celebamask19"]), tmp_path / "p.onnx", size=128, outputs="both"
+    )
+    edge = export_onnx(load_weights(FOLDER / "edge.pt"), tmp_path / "e.onnx", size=160, outputs="both")
+    for path in (paper.path, edge.path):
+        with load_engine(path) as one, load_engine(path, runtime="openvino", precision="fp32") as other:
+            size = one.spec.input_size
+            squares = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+            expected, found = one.infer_all(squares), other.infer_all(squares)
+            assert (found["labels"] == expected["labels"]).mean() > 0.9999
+            assert np.allclose(found["logits"], expected["logits"], atol=1e-3)
+            assert other.description.endswith("CPU, f32, all threads, latency")
+
+
+def test_openvino_settings(tmp_path: Path, portrait: np.ndarray) -> None:
+    squares = np.stack([crop(portrait, RoI((180, 110), side), 256) for side in range(180, 300, 20)])
+    with load_engine("edge-256", runtime="openvino") as engine:
+        expected = engine.infer(squares)
+    with load_engine("edge-256", runtime="openvino", hint="throughput", cache=tmp_path) as engine:
+        assert np.array_equal(engine.infer(squares), expected)  # in the order of the pictures
+    assert list(tmp_path.iterdir())
+    with pytest.raises(ModelError, match=r"OpenVINO cannot compile .* for NPU9 .*it sees CPU"):
+        load_engine("edge-256", runtime="openvino", device="NPU9")
+    with pytest.raises(ModelError, match="takes 1 to 256 threads"):
+        load_engine("edge-256", runtime="openvino", threads=999)
+
+
+def test_openvino_resizes_planes_and_chooses_over_planes() -> None:
+    core = openvino.Core()
+    model, _ = read_model(core, BUNDLED)
+    kinds = [node.get_type_name() for node in planar(model).get_ordered_ops()]
+    resizes = [node for node in model.get_ordered_ops() if node.get_type_name() == "Interpolate"]
+    assert len(resizes) == kinds.count("Interpolate") == 5
+    for resize in resizes:
+        before, after = (
+            list(shape) for shape in (resize.get_input_partial_shape(0), resize.get_output_partial_shape(0))
+        )
+        assert str(before[1]) == str(after[1])  # channels are second, and stay as many
+    [choice] = [node for node in model.get_ordered_ops() if node.get_type_name() == "TopK"]
+    assert choice.get_axis() == 1
+
+
+def test_a_file_that_the_runtime_does_not_run(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text("<net/>")
+    with pytest.raises(ModelError, match="onnxruntime does not run .xml files.*take openvino"):
+        load_engine(tmp_path / "x.xml", runtime="onnxruntime")
+    with pytest.raises(ModelError, match="cannot be read by OpenVINO"):
+        load_engine(tmp_path / "x.xml")
 
 
 def test_parser_on_pictures_of_any_size(engine: Engine, portrait: np.ndarray) -> None:

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge_segface.engine.base import Engine
 from edge_segface.errors import ModelError
 
-__all__ = ["Engine", "load_engine"]
+__all__ = ["RUNTIMES", "Engine", "Runtime", "load_engine"]
 
 
-def load_engine(model: str | Path, **options: Any) -> Engine:
-    """A bundled name or an .onnx file -> an engine; `options` are those of its class."""
+Runtime = Literal["onnxruntime", "openvino"]
+RUNTIMES: dict[str, tuple[Runtime, ...]] = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
+
+
+def load_engine(model: str | Path, *, runtime: Runtime | None = None, **options: Any) -> Engine:
+    """A bundled name or a model file -> an engine; `options` are those of its class.
+
+    `runtime`: what runs it, where more than one can; ONNX Runtime for an .onnx file unless told otherwise.
+    """
     from edge_segface.weights import model_path
 
     path = model_path(model)
-    if path.suffix.lower() == ".onnx":
-        from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
-
-        return OnnxRuntimeEngine(path, **options)
-    if path.suffix.lower() in (".pt", ".pth", ".safetensors"):
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth", ".safetensors"):
         raise ModelError(
             f"{path} holds weights, which run after export", remedy=f"run: edge-segface export {path} --out F.onnx"
         )
-    raise ModelError(f"no engine runs {path}", found=path.suffix or "no suffix", remedy="give an .onnx file")
+    if suffix not in RUNTIMES:
+        raise ModelError(f"no engine runs {path}", found=suffix or "no suffix", remedy="give an .onnx or .xml file")
+    chosen = runtime or RUNTIMES[suffix][0]
+    if chosen not in RUNTIMES[suffix]:
+        raise ModelError(
+            f"{chosen} does not run {suffix} files", found=path, remedy=f"take {' or '.join(RUNTIMES[suffix])}"
+        )
+    if chosen == "openvino":
+        from edge_segface.engine.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(path, **options)
+    from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(path, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from edge_segface.errors import InputError, ModelError
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
+
+MOST_THREADS = 256
 
 
 class Engine(Protocol):
@@ -54,3 +57,33 @@ def check_has_labels(spec: ModelSpec) -> None:
         raise ModelError(
             f"{spec.name} returns no labels", found=", ".join(spec.outputs), remedy="export it with --outputs labels"
         )
+
+
+def check_tensors(found: list[tuple[str, str, list[int]]], spec: ModelSpec, path: Path) -> None:
+    """Name, type and shape behind the batch, of the input and every output, against what the spec says."""
+    side = spec.input_size
+    known: dict[str, tuple[str, list[int]]] = {
+        "image": ("uint8", [side, side, 3]),
+        "labels": ("uint8", [side, side]),
+        "logits": ("float32", [len(spec.class_names), side // 4, side // 4]),
+    }
+    if found != [(name, *known[name]) for name in ("image", *spec.outputs)]:
+        raise ModelError(f"{path} is not the graph that its ModelSpec describes", found=found, remedy="export it again")
+
+
+def check_model_file(path: Path) -> None:
+    if path.is_dir():
+        raise ModelError(f"{path} is not a model", found="a folder", remedy="name the file in it")
+    if not path.exists():
+        raise ModelError(f"{path} does not exist", remedy="check the path, or name a bundled model such as edge-256")
+    if path.stat().st_size == 0:
+        raise ModelError(f"{path} is empty", found="0 bytes", remedy="copy or export it again")
+
+
+def check_threads(threads: int | None) -> int:
+    """The number of threads, 0 for all cores."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ModelError(
+            f"an engine takes 1 to {MOST_THREADS} threads", found=threads, remedy="leave it out for all cores"
+        )
+    return threads or 0

@@ -10,18 +10,17 @@ from typing import Any
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge_segface.engine.base import check_has_labels, check_images
+from edge_segface.engine.base import check_has_labels, check_images, check_model_file, check_tensors, check_threads
 from edge_segface.errors import ModelError, first_line
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
 
+TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-
-MOST_THREADS = 256
 
 
 class OnnxRuntimeEngine:
@@ -34,7 +33,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, path: Path, *, threads: int | None = None, provider: str = "cpu", spin: bool = True) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = _thread_count(threads)
+        options.intra_op_num_threads = check_threads(threads)
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         wanted = _provider(provider)
         session = open_session(path, options, [wanted])
@@ -46,7 +45,8 @@ class OnnxRuntimeEngine:
             )
         self._session: ort.InferenceSession | None = session
         self.spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path)
-        _check_against_spec(session, self.spec, path)
+        items = (*session.get_inputs(), *session.get_outputs())
+        check_tensors([(item.name, TYPES.get(item.type, item.type), item.shape[1:]) for item in items], self.spec, path)
         self.description = f"ONNX Runtime {ort.__version__}, {provider}, {threads or 'all'} threads"
 
     def infer(self, images: UInt8Array) -> UInt8Array:
@@ -82,16 +82,12 @@ class OnnxRuntimeEngine:
             ) from error
 
 
-def _check_against_spec(session: ort.InferenceSession, spec: ModelSpec, path: Path) -> None:
-    side, classes = spec.input_size, len(spec.class_names)
-    shapes = {
-        "image": ("tensor(uint8)", [side, side, 3]),
-        "labels": ("tensor(uint8)", [side, side]),
-        "logits": ("tensor(float)", [classes, side // 4, side // 4]),
-    }
-    found = [(item.name, item.type, item.shape[1:]) for item in (*session.get_inputs(), *session.get_outputs())]
-    if found != [(name, *shapes[name]) for name in ("image", *spec.outputs)]:
-        raise ModelError(f"{path} is not the graph that its ModelSpec describes", found=found, remedy="export it again")
+def metadata_of(path: Path) -> dict[str, str]:
+    """What an ONNX file says of itself, for engines whose own reader drops it."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    metadata: dict[str, str] = open_session(path, options).get_modelmeta().custom_metadata_map
+    return metadata
 
 
 def open_session(
@@ -111,15 +107,6 @@ def open_session(
         ) from error
 
 
-def check_model_file(path: Path) -> None:
-    if path.is_dir():
-        raise ModelError(f"{path} is not a model", found="a folder", remedy="name the file in it")
-    if not path.exists():
-        raise ModelError(f"{path} does not exist", remedy="check the path, or name a bundled model such as edge-256")
-    if path.stat().st_size == 0:
-        raise ModelError(f"{path} is empty", found="0 bytes", remedy="copy or export it again")
-
-
 def _provider(name: str) -> str:
     if name not in PROVIDERS:
         raise ModelError(f"no provider is called {name!r}", remedy=f"choose one of {', '.join(PROVIDERS)}")
@@ -131,11 +118,3 @@ def _provider(name: str) -> str:
             remedy="install the onnxruntime build for it in place of this one, or use provider cpu",
         )
     return PROVIDERS[name]
-
-
-def _thread_count(threads: int | None) -> int:
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise ModelError(
-            f"an engine takes 1 to {MOST_THREADS} threads", found=threads, remedy="leave it out for all cores"
-        )
-    return threads or 0

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from edge_segface.calibration.artefact import CalibrationSet
 from edge_segface.data import Dataset
 from edge_segface.demo import PORTRAIT_ROI
+from edge_segface.engine import load_engine
 from edge_segface.errors import QuantizeError
 from edge_segface.evaluate import Scores, scored
 from edge_segface.export.gate import Verdict, pictures_with
-from edge_segface.export.quantize import Lowered, Method, Rest, load_float, on_disk, to_fp16, to_int8
+from edge_segface.export.quantize import PERCENTILE, Lowered, Method, Rest, load_float, on_disk, to_fp16, to_int8
 from edge_segface.export.sensitivity import Sensitivity, keep_until
 from edge_segface.export.sensitivity import scan as scan_groups
 from edge_segface.frames import RoI, UInt8Array, crop
@@ -67,11 +68,13 @@ def lower(
     out: Path,
     *,
     method: Method = "entropy",
+    percentile: float = PERCENTILE,
     rest: Rest = "fp16",
     keep: Sequence[str] = (),
     judge: Judge | None = None,
     scan: bool = False,
     allow_drop: bool = False,
+    threads: int | None = None,
     on_work: OnWork = nothing,
 ) -> Result:
     """Writes `out`, or raises and writes nothing."""
@@ -86,7 +89,7 @@ def lower(
     if precision == "fp16":
         images = portraits(spec.input_size)
         on_work("converting", 0)
-        lowered = to_fp16(source, images)
+        lowered = to_fp16(source, images, threads)
     else:
         if calibration_path is None:
             raise QuantizeError("int8 needs a calibration set", remedy="make one with: edge-segface calibrate")
@@ -94,12 +97,19 @@ def lower(
         images = calibration.images_bgr
         on_work("calibrating", len(images))
         lowered = to_int8(
-            source, calibration, method=method, rest=rest, keep=keep, on_picture=lambda: on_work("calibrating", -1)
+            source,
+            calibration,
+            method=method,
+            percentile=percentile,
+            rest=rest,
+            keep=keep,
+            threads=threads,
+            on_picture=lambda: on_work("calibrating", -1),
         )
         lowered = replace(lowered, spec=replace(lowered.spec, kept=dict.fromkeys(keep, "asked for") or None))
         if scan or judge is not None:
             on_work("measuring groups of layers", 0)
-            ranked = scan_groups(lowered, images)
+            ranked = scan_groups(lowered, images, threads)
     verdict = None
     if judge is not None:
         on_work("scoring", 0)
@@ -115,14 +125,18 @@ def lower(
         if precision == "int8" and not lowered.int8_share:
             raise QuantizeError("nothing is left in int8", remedy="calibrate on other pictures, or take fp16")
     on_work("comparing", 0)
-    agreement = agreement_of(source, lowered, images[:8])
+    agreement = agreement_of(source, lowered, images[:8], threads)
     lowered.save(out)
     return Result(lowered, verdict, ranked if scan or (lowered.spec.kept and ranked) else [], agreement)
 
 
-def agreement_of(source: Path, lowered: Lowered, images_bgr: UInt8Array) -> float:
-    with on_disk(lowered) as path, FaceParser(source) as one, FaceParser(path) as other:
-        before, after = one.engine.infer(images_bgr), other.engine.infer(images_bgr)
+def agreement_of(source: Path, lowered: Lowered, images_bgr: UInt8Array, threads: int | None) -> float:
+    with (
+        on_disk(lowered) as path,
+        load_engine(source, threads=threads) as one,
+        load_engine(path, threads=threads) as other,
+    ):
+        before, after = one.infer(images_bgr), other.infer(images_bgr)
     return float(np.mean(before == after))
 
 

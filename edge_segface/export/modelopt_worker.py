@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,8 @@ class Pictures:
 
 def main(task_path: str) -> None:
     task = json.loads(Path(task_path).read_text(encoding="utf-8"))
+    if task["threads"] and hasattr(os, "sched_setaffinity"):  # modelopt opens its sessions without asking how many
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task["threads"]])
     if task["precision"] == "fp16":
         convert(task)
     else:
@@ -61,19 +64,37 @@ def convert(task: dict[str, Any]) -> None:
 def quantize(task: dict[str, Any]) -> None:
     from modelopt.onnx.quantization import quantize as run
 
+    if task["method"] == "percentile":
+        clip_at_percentile(task["percentile"])
     with np.load(task["images"]) as content:
         images = content["image"]
     run(
         task["source"],
         quantize_mode="int8",
         calibration_data_reader=Pictures(images),
-        calibration_method=task["method"],
+        calibration_method="entropy" if task["method"] == "entropy" else "max",
         calibration_eps=["cpu"],
         op_types_to_exclude=task["exclude_ops"],
         nodes_to_exclude=task["exclude"],
         high_precision_dtype=task["rest"],
         output_path=task["out"],
     )
+
+
+def clip_at_percentile(percentile: float) -> None:
+    """modelopt asks ONNX Runtime for the ranges, and only ever by entropy or max. Where it says max, this is done."""
+    from modelopt.onnx.quantization import int8, ort_patching
+    from onnxruntime.quantization import CalibrationMethod
+
+    class Clipped(ort_patching.PercentileCalibrater):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "percentile": percentile})
+
+    class Methods:
+        Entropy = MinMax = CalibrationMethod.Percentile
+
+    ort_patching.PercentileCalibrater = Clipped
+    int8.CalibrationMethod = Methods
 
 
 if __name__ == "__main__":

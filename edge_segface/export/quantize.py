@@ -33,7 +33,7 @@ from edge_segface.files import sha256_of, written_whole
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
 
-Method = Literal["entropy", "max"]
+Method = Literal["entropy", "max", "percentile"]
 Rest = Literal["fp16", "fp32"]
 
 WRAPPING = (r"^/?before/.*", r"^/?after/.*")
@@ -44,6 +44,7 @@ NEVER_INT8 = (*WRAPPING, *ATTENTION, *MASKS, *SMALL)
 # Pointwise work runs beside its neighbours in whatever type they have; residual additions are left to modelopt.
 NEVER_INT8_OPS = ("HardSwish", "HardSigmoid", "Mul", "Resize", "ReduceMean", "GlobalAveragePool", "Softmax")
 FP16_PICTURES = 8
+PERCENTILE = 99.99  # of the values of a tensor, that `percentile` does not cut off
 
 OnPicture = Callable[[], None]
 
@@ -96,10 +97,11 @@ def load_float(path: Path) -> tuple[ModelProto, ModelSpec]:
     return with_stored_float(model), spec
 
 
-def to_fp16(source: Path, images_bgr: UInt8Array) -> Lowered:
+def to_fp16(source: Path, images_bgr: UInt8Array, threads: int | None = None) -> Lowered:
     """fp16 wherever AutoCast finds that numbers stay in range on these pictures; the wrapping as it is."""
     model, spec = load_float(source)
-    lowered = _by_modelopt(model, images_bgr[:FP16_PICTURES], {"precision": "fp16", "exclude": list(WRAPPING)})
+    task = {"precision": "fp16", "threads": threads, "exclude": list(WRAPPING)}
+    lowered = _by_modelopt(model, images_bgr[:FP16_PICTURES], task)
     return Lowered(lowered, _spec(spec, "fp16", source), 0.0)
 
 
@@ -108,8 +110,10 @@ def to_int8(
     calibration: CalibrationSet,
     *,
     method: Method = "entropy",
+    percentile: float = PERCENTILE,
     rest: Rest = "fp16",
     keep: Sequence[str] = (),
+    threads: int | None = None,
     on_picture: OnPicture = lambda: None,
 ) -> Lowered:
     """Q/DQ on the inputs of convolutions and linear layers, but those whose names match one of `keep`."""
@@ -118,7 +122,9 @@ def to_int8(
     check_names(keep, model)
     task = {
         "precision": "int8",
+        "threads": threads,
         "method": method,
+        "percentile": percentile,
         "rest": rest,
         "exclude": [*NEVER_INT8, *keep],
         "exclude_ops": list(NEVER_INT8_OPS),

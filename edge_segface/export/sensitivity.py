@@ -25,21 +25,20 @@ class Sensitivity:
     noise_db: float  # of the logits when this group alone is in int8, below the logits themselves; less is worse
 
 
-def scan(lowered: Lowered, images_bgr: UInt8Array, on_group: Callable[[], None] = lambda: None) -> list[Sensitivity]:
+def scan(lowered: Lowered, images_bgr: UInt8Array, threads: int | None = None) -> list[Sensitivity]:
     """The groups that are in int8, worst first. Each is quantized alone and compared with none being quantized."""
     quantized = [layer for layer in layers(lowered.model) if layer.quantized]
     total = sum(layer.macs for layer in layers(lowered.model))
     groups = list(dict.fromkeys(layer.group for layer in quantized))
     images = images_bgr[:PICTURES]
-    exact = logits_of(without_groups(lowered.model, groups), images)
+    exact = logits_of(without_groups(lowered.model, groups), images, threads)
     found = []
     for group in groups:
-        noisy = logits_of(without_groups(lowered.model, [other for other in groups if other != group]), images)
+        noisy = logits_of(without_groups(lowered.model, [other for other in groups if other != group]), images, threads)
         own = [layer for layer in quantized if layer.group == group]
         found.append(
             Sensitivity(group, len(own), sum(layer.macs for layer in own) / total, signal_over_noise_db(exact, noisy))
         )
-        on_group()
     return sorted(found, key=lambda one: one.noise_db)
 
 
@@ -59,12 +58,13 @@ def keep_until(
     return settled, verdict
 
 
-def logits_of(model: ModelProto, images_bgr: UInt8Array) -> np.ndarray:
+def logits_of(model: ModelProto, images_bgr: UInt8Array, threads: int | None = None) -> np.ndarray:
     shown = ModelProto()
     shown.CopyFrom(model)
     name = logits_before_the_classes(shown)
     shown.graph.output.append(helper.make_empty_tensor_value_info(name))
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3  # it would warn of every product that it cannot compute beforehand
     session = ort.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return np.concatenate([session.run([name], {"image": image[None]})[0] for image in images_bgr]).astype(np.float64)

@@ -1,0 +1,68 @@
+"""Fair comparison on a noisy machine: everything in one run, in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from edge_segface.engine import RUNTIMES, load_engine
+
+WARM_UP = 3
+
+
+def interleaved(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each. Before it is timed each runs once, in which the waiting threads of the others come to rest."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for index in range(WARM_UP + rounds):
+        for name, work in works.items():
+            work()
+            start = time.perf_counter()
+            work()
+            if index >= WARM_UP:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Timed:
+    model: str
+    runtime: str
+    description: str  # of the engine
+    median_ms: float
+    ratio: float  # to the first of the run: the median over rounds; below 1 is faster
+
+
+def on_every_runtime(models: Mapping[str, Path], rounds: int = 12, threads: int | None = None) -> list[Timed]:
+    """Each model on one picture, on this machine's processor, in every runtime that is installed here."""
+    here = [runtime for runtime in RUNTIMES[".onnx"] if find_spec(runtime) is not None]
+    engines = {
+        (name, runtime): load_engine(path, runtime=runtime, threads=threads)
+        for name, path in models.items()
+        for runtime in here
+    }
+    generator = np.random.default_rng(0)
+    works: dict[str, Callable[[], object]] = {}
+    for (name, runtime), engine in engines.items():
+        picture = generator.integers(0, 256, (1, engine.spec.input_size, engine.spec.input_size, 3), dtype=np.uint8)
+        works[f"{name} {runtime}"] = partial(engine.infer_all, picture)
+    seconds = {key: np.array(values) for key, values in interleaved(works, rounds).items()}
+    first = next(iter(seconds.values()))
+    timed = [
+        Timed(
+            name,
+            runtime,
+            engine.description,
+            1e3 * float(np.median(seconds[f"{name} {runtime}"])),
+            float(np.median(seconds[f"{name} {runtime}"] / first)),
+        )
+        for (name, runtime), engine in engines.items()
+    ]
+    for engine in engines.values():
+        engine.close()
+    return timed

@@ -1,0 +1,169 @@
+"""OpenVINO, for x86 boxes: bfloat16 where the processor multiplies it, and int8 files by their Q/DQ."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.engine.base import check_has_labels, check_images, check_model_file, check_tensors, check_threads
+from edge_segface.engine.onnxruntime import metadata_of
+from edge_segface.errors import MissingExtra, ModelError, first_line
+from edge_segface.frames import UInt8Array
+from edge_segface.spec import METADATA_KEY, ModelSpec
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Hint = Literal["latency", "throughput"]
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+SPEC_PATH = ["edge_segface", "spec"]  # in the rt_info of an .xml
+
+
+class OpenVinoEngine:
+    """One network compiled for pictures one by one, which OpenVINO runs faster than batches of any size.
+
+    `precision`: what is not in int8 is computed in; `auto` leaves it to OpenVINO, which takes bf16 where the processor
+    has it. `hint`: `latency` gives all cores to one picture, `throughput` runs several of a batch side by side.
+    `cache`: a folder in which OpenVINO keeps what it compiled. It may be shared by threads.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        precision: Precision = "auto",
+        hint: Hint = "latency",
+        device: str = "CPU",
+        cache: Path | None = None,
+    ) -> None:
+        try:
+            import openvino as ov
+        except ImportError as error:
+            raise MissingExtra("openvino", "openvino", "the OpenVINO engine") from error
+        core = ov.Core()
+        model, self.spec = read_model(core, path)
+        model.reshape({0: [1, self.spec.input_size, self.spec.input_size, 3]})
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
+        if check_threads(threads):
+            settings["INFERENCE_NUM_THREADS"] = threads
+        if precision != "auto":
+            settings["INFERENCE_PRECISION_HINT"] = HINTS[precision]
+        if cache is not None:
+            settings["CACHE_DIR"] = str(cache)
+        try:
+            compiled = core.compile_model(planar(model), device, settings)
+            used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        except RuntimeError as error:
+            raise ModelError(
+                f"OpenVINO cannot compile {path} for {device}",
+                found=first_line(error),
+                remedy=f"it sees {', '.join(core.available_devices)}",
+            ) from error
+        self._queue: ov.AsyncInferQueue | None = ov.AsyncInferQueue(compiled, 1 if hint == "latency" else 0)
+        self._lock = threading.Lock()  # a queue serves one caller at a time
+        self.description = (
+            f"OpenVINO {ov.__version__.split('-')[0]}, {device}, {used}, {threads or 'all'} threads, {hint}"
+        )
+
+    def infer(self, images: UInt8Array) -> UInt8Array:
+        check_has_labels(self.spec)
+        return self.infer_all(images)["labels"]
+
+    def infer_all(self, images: UInt8Array) -> dict[str, npt.NDArray[Any]]:
+        if self._queue is None:
+            raise ModelError(f"the engine of {self.spec.name} is closed", remedy="open it again")
+        images = check_images(images, self.spec)
+        found: list[list[npt.NDArray[Any]]] = [[]] * len(images)
+
+        def keep(request: ov.InferRequest, index: int) -> None:
+            found[index] = [tensor.data.copy() for tensor in request.output_tensors]
+
+        with self._lock:
+            self._queue.set_callback(keep)
+            for index in range(len(images)):
+                self._queue.start_async({0: images[index : index + 1]}, index, share_inputs=True)
+            self._queue.wait_all()
+        outputs = zip(*found, strict=True)
+        return {name: np.concatenate(arrays) for name, arrays in zip(self.spec.outputs, outputs, strict=True)}
+
+    def close(self) -> None:
+        self._queue = None
+
+    def __enter__(self) -> OpenVinoEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
+    """One of our .onnx files, or the .xml made of one, with what it says of itself."""
+    check_model_file(path)
+    metadata = metadata_of(path) if path.suffix.lower() == ".onnx" else {}  # ONNX Runtime also says what is wrong
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path} cannot be read by OpenVINO, perhaps cut short or no model",
+            found=first_line(error),
+            remedy="copy or build it again",
+        ) from error
+    if model.has_rt_info(SPEC_PATH):
+        metadata = {METADATA_KEY: model.get_rt_info(SPEC_PATH).astype(str)}
+    spec = ModelSpec.from_metadata(metadata, path)
+    tensors = [
+        (port.get_any_name(), port.get_element_type().to_dtype().name, [_side(side) for side in port.partial_shape][1:])
+        for port in (*model.inputs, *model.outputs)
+    ]
+    check_tensors(tensors, spec, path)
+    return model, spec
+
+
+def _side(dimension: ov.Dimension) -> int:
+    return dimension.get_length() if dimension.is_static else -1
+
+
+def planar(model: ov.Model) -> ov.Model:
+    """Resizes of (b h w c) turned into resizes of (b c h w), in place; results do not change.
+
+    ONNX Runtime resizes channels-last tensors fastest. OpenVINO takes the second axis for the channels, whatever it is,
+    and needs half of the network's time for the last resize and the choice of the classes behind it.
+    """
+    from openvino import opset13 as ops
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Interpolate" or node.input_value(1).get_node().get_type_name() != "Constant":
+            continue
+        scales = node.input_value(1).get_node().get_data()
+        if len(scales) != 4 or scales[3] != 1:
+            continue
+        turned = ops.transpose(node.input_value(0), np.array([0, 3, 1, 2]))
+        resized = ops.interpolate(turned, scales[1:3], axes=np.array([2, 3]), **node.get_attributes())
+        if (choice := _choice_behind(node)) is not None:
+            _, indices = ops.topk(resized, np.int64(1), 1, "max", "none", index_element_type="i32").outputs()  # b 1 h w
+            choice.output(1).replace(ops.reshape(indices, np.array([0, -1, 1]), special_zero=True).output(0))
+        else:
+            node.output(0).replace(ops.transpose(resized, np.array([0, 2, 3, 1])).output(0))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def _choice_behind(resize: ov.Node) -> ov.Node | None:
+    """The TopK over classes, if rows of the resized pixels go into it and nowhere else."""
+    node = resize
+    for kind in ("Reshape", "TopK"):
+        users = list(node.output(0).get_target_inputs())
+        if len(users) != 1 or users[0].get_node().get_type_name() != kind:
+            return None
+        node = users[0].get_node()
+    return node
