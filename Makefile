@@ -21,9 +21,10 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The bundled ONNX files from the bundled checkpoint, or from the best of a run: make weights RUN=runs/edge.
+# The bundled files from the bundled checkpoint, or from the best of a run; DATA calibrates and judges int8.
+#   make weights DATA=faces/ LABELS=celebamask19-raw RUN=runs/edge
 weights: .venv/dev
-	$(BIN)/python -m edge_segface.weights.make $(RUN)
+	$(BIN)/python -m edge_segface.weights.make --data $(DATA) $(if $(LABELS),--labels $(LABELS)) $(if $(RUN),--run $(RUN))
 
 # Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and its table.
 bench: .venv/dev

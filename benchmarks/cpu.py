@@ -105,6 +105,7 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
         yield "fp32 file in bf16, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="bf16")
     yield "int8 by `quantize`, ONNX Runtime", lambda: load_engine(ours)
     yield "int8 by `quantize`, OpenVINO", lambda: load_engine(ours, runtime="openvino")
+    yield "int8 by `quantize`, OpenVINO, rest in fp32", lambda: load_engine(ours, runtime="openvino", precision="fp32")
     theirs = by_onnxruntime(source, folder / "u8s8.onnx", calibration.images_bgr)
     yield "int8 convolutions by `quantize_static`, ONNX Runtime", lambda: load_engine(theirs)
     if find_spec("nncf") is None:

@@ -3,7 +3,7 @@
     python benchmarks/precision.py --data DIR [--labels NAME] [MODEL]
 
 Calibrates on the training split and scores on the validation split of a folder. Sets chosen for the long tail are
-compared with sets chosen by chance, and both ways of finding ranges with each other.
+compared with sets chosen by chance, and the ways of finding ranges with each other.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ from edge_segface.weights import DEFAULT_MODEL, model_path
 RESULT = Path(__file__).parent / "results" / "precision.json"
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp16": {"precision": "fp16"},
-    "int8, long-tail set, entropy": {"precision": "int8", "method": "entropy", "strategy": "long-tail"},
-    "int8, long-tail set, max": {"precision": "int8", "method": "max", "strategy": "long-tail"},
-    "int8, random set, entropy": {"precision": "int8", "method": "entropy", "strategy": "random"},
+    "int8, long-tail set, entropy": {"precision": "int8"},
+    "int8, long-tail set, max": {"precision": "int8", "method": "max"},
+    "int8, long-tail set, 99.9th percentile": {"precision": "int8", "method": "percentile", "percentile": 99.9},
+    "int8, long-tail set, 99.99th percentile": {"precision": "int8", "method": "percentile", "percentile": 99.99},
+    "int8, long-tail set, 99.999th percentile": {"precision": "int8", "method": "percentile", "percentile": 99.999},
+    "int8, random set, entropy": {"precision": "int8", "strategy": "random"},
 }
 
 
@@ -58,10 +61,9 @@ def main() -> None:
         for name, how in VARIANTS.items():
             start = time.perf_counter()
             out = Path(folder) / "out.onnx"
-            result = lower(
-                source, how["precision"], sets.get(how.get("strategy", "")), out, method=how.get("method", "entropy"),
-                judge=judge, allow_drop=True,
-            )  # fmt: skip
+            options = {key: value for key, value in how.items() if key in ("method", "percentile")}
+            chosen = sets[how.get("strategy", "long-tail")] if how["precision"] == "int8" else None
+            result = lower(source, how["precision"], chosen, out, judge=judge, allow_drop=True, **options)
             rows.append(row(name, result, out, time.perf_counter() - start))
             print(rows[-1], flush=True)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -201,6 +201,19 @@ def with_stored_int8(model: ModelProto) -> ModelProto:
     return tidied(model)
 
 
+def with_shared_constants(model: ModelProto) -> ModelProto:
+    """Each constant once, in place: modelopt writes a copy for every node that uses it."""
+    kept: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    names = {
+        tensor.name: kept.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
+        for tensor in model.graph.initializer
+        if tensor.raw_data
+    }
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return tidied(model)
+
+
 def with_stored_float(model: ModelProto) -> ModelProto:
     """Weights that were stored in 16 bits and cast when loaded, as fp32 again."""
     graph = Graph(model)

@@ -28,7 +28,14 @@ from edge_segface import __version__
 from edge_segface.calibration.artefact import CalibrationSet
 from edge_segface.errors import MissingExtra, ModelError, QuantizeError
 from edge_segface.export.lint import lint
-from edge_segface.export.qdq import LAYERS, int8_share, quantized_for_layers_alone, with_stored_float, with_stored_int8
+from edge_segface.export.qdq import (
+    LAYERS,
+    int8_share,
+    quantized_for_layers_alone,
+    with_shared_constants,
+    with_stored_float,
+    with_stored_int8,
+)
 from edge_segface.files import sha256_of, written_whole
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
@@ -43,7 +50,7 @@ SMALL = (r".*/se/.*",)  # two products of one pixel each: nothing to win, and mu
 NEVER_INT8 = (*WRAPPING, *ATTENTION, *MASKS, *SMALL)
 # Pointwise work runs beside its neighbours in whatever type they have; residual additions are left to modelopt.
 NEVER_INT8_OPS = ("HardSwish", "HardSigmoid", "Mul", "Resize", "ReduceMean", "GlobalAveragePool", "Softmax")
-FP16_PICTURES = 8
+FP16_PIXELS = 8 * 256**2  # AutoCast keeps every tensor of every picture in memory
 PERCENTILE = 99.99  # of the values of a tensor, that `percentile` does not cut off
 
 OnPicture = Callable[[], None]
@@ -101,7 +108,8 @@ def to_fp16(source: Path, images_bgr: UInt8Array, threads: int | None = None) ->
     """fp16 wherever AutoCast finds that numbers stay in range on these pictures; the wrapping as it is."""
     model, spec = load_float(source)
     task = {"precision": "fp16", "threads": threads, "exclude": list(WRAPPING)}
-    lowered = _by_modelopt(model, images_bgr[:FP16_PICTURES], task)
+    enough = max(1, FP16_PIXELS // spec.input_size**2)
+    lowered = _by_modelopt(model, images_bgr[:enough], task)
     return Lowered(lowered, _spec(spec, "fp16", source), 0.0)
 
 
@@ -204,4 +212,4 @@ def _by_modelopt(
             said = words.read().strip().splitlines()
         if code or not (folder / "out.onnx").exists():
             raise QuantizeError("nvidia-modelopt failed", found=said[-1] if said else f"exit code {code}")
-        return onnx.load(folder / "out.onnx")
+        return with_shared_constants(onnx.load(folder / "out.onnx"))
