@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0, 1 for our ow
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -396,6 +397,65 @@ def quantize(
     print_speed(on_every_runtime({model: model_path(model), str(out): out}, threads=threads), model, out)
 
 
+@app.command(name="build-engine")
+def build_engine_command(
+    model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file or a checkpoint.")],
+    out: Annotated[Path, typer.Option(help="The .engine to write, or an .xml of OpenVINO, or an .onnx.")],
+    runtime: Annotated[
+        Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"] | None,
+        typer.Option(help="By the suffix of --out, unless told: of the two TensorRTs the one that is installed."),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="As the file is, unless told.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Input of a checkpoint; 512 by default.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="For int8: a set made by `calibrate`.")] = None,
+    data: Data = None,
+    dataset: Annotated[Kind | None, typer.Option(help="Labelled pictures to measure the drop on.")] = None,
+    labels: FolderLabels = None,
+    split: Annotated[str, typer.Option(help="Neither trained nor calibrated on.")] = "val",
+    max_drop: Annotated[float, typer.Option(min=0, help="With --dataset: what F1 may lose, as in `quantize`.")] = 0.5,
+    allow_drop: Annotated[bool, typer.Option("--allow-drop", help="Build it whatever it loses.")] = False,
+    batch: Annotated[str, typer.Option(help="Pictures at a time: a number, or least:usual:most.")] = "1",
+    workspace: Annotated[int | None, typer.Option(min=1, help="MB that TensorRT may use while it builds.")] = None,
+    optimization: Annotated[int | None, typer.Option(min=0, max=5, help="TensorRT's level; 3 is its default.")] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="Folder of timings, by which TensorRT builds faster the next time.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="For TensorRT-RTX: a compute capability such as sm89; may be repeated.")
+    ] = None,
+    dla: Annotated[
+        int | None, typer.Option(min=0, help="A DLA core; refused where the network does not suit it.")
+    ] = None,
+    inspect: Annotated[Path | None, typer.Option(help="Write what is known of every layer, as JSON.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    threads: Threads = None,
+) -> None:
+    """Build what a device runs: export, lower and compile, as far as that is still to be done."""
+    from edge_segface.build import Wish, build_engine, runtime_for
+    from edge_segface.console import print_built, step_progress
+    from edge_segface.engine.plan import PlanSettings
+    from edge_segface.files import write_text
+
+    chosen = runtime or runtime_for(out)
+    plan = PlanSettings(batch_range(batch), workspace, optimization, timing_cache, tuple(target or ()), dla)
+    command = shlex.join(["edge-segface", *sys.argv[1:]])
+    wish = Wish(model, out, chosen, precision, size, calibration, plan, threads, command)
+    judge = None
+    if dataset is not None and not dry_run:
+        check_torch()
+        from edge_segface.export.lower import Judge
+
+        space = label_space(labels) if labels else None
+        judge = Judge(opened(dataset, data, split, space, skip_bad=False), max_drop, threads)
+    with step_progress() as on_step:
+        built = build_engine(wish, judge=judge, allow_drop=allow_drop, dry_run=dry_run, on_step=on_step)
+    if inspect is not None and built.details:
+        write_text(json.dumps(built.details, indent=2) + "\n", inspect)
+    print_built(built)
+
+
 @app.command()
 def info(
     model: Annotated[str, typer.Argument(help="A bundled name or a model file.")] = DEFAULT_MODEL,
@@ -455,11 +515,9 @@ def opened(kind: str, data: Path | None, split: str, space: LabelSpace | None, *
 
 
 def engine_options(threads: int | None, runtime: Runtime | None, provider: str) -> dict[str, Any]:
-    if provider == "cpu":
-        return {"threads": threads, "runtime": runtime}
-    if runtime == "openvino":
-        raise EdgeSegfaceError("OpenVINO has no providers", found=provider, remedy="leave --provider out")
-    return {"threads": threads, "runtime": runtime, "provider": provider}
+    """What was asked for; engines that have no such setting refuse it."""
+    asked = {"threads": threads, "runtime": runtime, "provider": None if provider == "cpu" else provider}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime | None, provider: str) -> Engine:
@@ -490,6 +548,14 @@ def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime
         torch.set_num_threads(threads)
     weights.model.to(provider)
     return TorchEngine(weights, size)
+
+
+def batch_range(text: str) -> tuple[int, int, int]:
+    numbers = text.split(":")
+    if len(numbers) not in (1, 3) or not all(number.isdecimal() for number in numbers):
+        raise EdgeSegfaceError(f"{text!r} is no batch", remedy="say a number, or least:usual:most, as in 1:2:4")
+    least, usual, most = (int(number) for number in (numbers * 3 if len(numbers) == 1 else numbers))
+    return least, usual, most
 
 
 def fetched(name: str) -> Path:

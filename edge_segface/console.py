@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from edge_segface.errors import EdgeSegfaceError
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_segface.bench.rounds import Timed
+    from edge_segface.build import Built
     from edge_segface.data import Dataset
     from edge_segface.demo import DemoResult
     from edge_segface.export.gate import Verdict
@@ -119,6 +129,39 @@ def lower_progress(precision: str) -> Iterator[Callable[[str, int], None]]:
                 progress.reset(task, total=count or None, description=f"{precision}: {words}")
 
         yield on_work
+
+
+@contextmanager
+def step_progress() -> Iterator[Callable[[str, float | None], None]]:
+    """A phase and the share of the whole that is done; a bar that swings where that is not known."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def on_step(phase: str, share: float | None) -> None:
+            total = None if share is None else 1.0
+            progress.update(task, description=phase[:60], total=total, completed=share or 0.0)
+
+        yield on_step
+
+
+def print_built(built: Built) -> None:
+    table = Table(title="stages", title_justify="left")
+    for column in ("stage", "file", "MB", "seconds"):
+        table.add_column(column, justify="right" if column in ("MB", "seconds") else "left")
+    for stage in built.stages:
+        size = f"{stage.file.stat().st_size / 1e6:.1f}" if stage.file.exists() else "-"
+        table.add_row(
+            stage.what, str(stage.file), size, stage.note or ("-" if stage.seconds is None else f"{stage.seconds:.1f}")
+        )
+    stdout.print(table)
+    if built.layers:
+        stdout.print("layers by what they put out: " + ", ".join(f"{n} {kind}" for kind, n in built.layers.items()))
+    if built.f1_drop:
+        worst = max(built.f1_drop, key=lambda name: (built.f1_drop or {})[name])
+        stdout.print(f"F1 lost by its precision: at most {built.f1_drop[worst]:.2f}, by {worst}")
+    for warning in dict.fromkeys(built.warnings):
+        notify(f"TensorRT warns: {warning}")
 
 
 def print_verdict(verdict: Verdict) -> None:

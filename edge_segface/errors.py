@@ -30,6 +30,10 @@ class ModelError(EdgeSegfaceError):
     """A model or engine file that is missing, broken, foreign, or unfit for what was asked."""
 
 
+class EngineError(EdgeSegfaceError):
+    """A runtime or device that is not there, or an engine that cannot be built or run on it."""
+
+
 class CheckpointError(ModelError):
     """Weights that cannot become one of our networks."""
 

@@ -112,6 +112,9 @@ class EngineRecord:
     calibration_sha256: str | None = None
     f1: dict[str, float] | None = None
     f1_drop: dict[str, float] | None = None
+    system: str | None = None  # such as Linux aarch64
+    command: str = ""  # that builds it again
+    targets: tuple[str, ...] = ()  # compute capabilities that TensorRT-RTX built for; none: those that it builds for
     schema: int = SCHEMA
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +13,17 @@ from edge_segface.errors import ModelError
 __all__ = ["RUNTIMES", "Engine", "Runtime", "load_engine"]
 
 
-Runtime = Literal["onnxruntime", "openvino"]
-RUNTIMES: dict[str, tuple[Runtime, ...]] = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
+Runtime = Literal["onnxruntime", "openvino", "tensorrt"]
+RUNTIMES: dict[str, tuple[Runtime, ...]] = {
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+    ".engine": ("tensorrt",),  # or TensorRT-RTX, as its record says
+}
+CLASSES: dict[Runtime, tuple[str, str]] = {
+    "onnxruntime": ("onnxruntime", "OnnxRuntimeEngine"),
+    "openvino": ("openvino", "OpenVinoEngine"),
+    "tensorrt": ("tensorrt", "TensorRtEngine"),
+}
 
 
 def load_engine(model: str | Path, *, runtime: Runtime | None = None, **options: Any) -> Engine:
@@ -29,16 +40,17 @@ def load_engine(model: str | Path, *, runtime: Runtime | None = None, **options:
             f"{path} holds weights, which run after export", remedy=f"run: edge-segface export {path} --out F.onnx"
         )
     if suffix not in RUNTIMES:
-        raise ModelError(f"no engine runs {path}", found=suffix or "no suffix", remedy="give an .onnx or .xml file")
+        raise ModelError(
+            f"no engine runs {path}", found=suffix or "no suffix", remedy="give an .onnx, .xml or .engine file"
+        )
     chosen = runtime or RUNTIMES[suffix][0]
     if chosen not in RUNTIMES[suffix]:
         raise ModelError(
             f"{chosen} does not run {suffix} files", found=path, remedy=f"take {' or '.join(RUNTIMES[suffix])}"
         )
-    if chosen == "openvino":
-        from edge_segface.engine.openvino import OpenVinoEngine
-
-        return OpenVinoEngine(path, **options)
-    from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
-
-    return OnnxRuntimeEngine(path, **options)
+    module, name = CLASSES[chosen]
+    kind = getattr(import_module(f"edge_segface.engine.{module}"), name)
+    if strange := set(options) - set(signature(kind).parameters):
+        raise ModelError(f"{chosen} has no setting {', '.join(sorted(strange))}", remedy="leave it out")
+    engine: Engine = kind(path, **options)
+    return engine
