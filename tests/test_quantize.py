@@ -27,6 +27,7 @@ from edge_segface.export.onnx_file import export_onnx
 from edge_segface.export.qdq import Graph, int8_share, layers, macs_of, shapes_of, without_groups
 from edge_segface.export.quantize import Lowered, check_one_runtime, load_float
 from edge_segface.export.sensitivity import keep_until, signal_over_noise_db
+from edge_segface.files import sha256_of
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.metrics import ConfusionMatrix
 from edge_segface.model.build import PRESETS
@@ -304,6 +305,14 @@ def test_paper_at_512_is_quantized_too(tmp_path: Path, official_checkpoints: dic
     assert result.lowered.int8_share > 0.9
     assert lint(onnx.load(tmp_path / "paper-512-int8.onnx")) == []
     assert (tmp_path / "paper-512-int8.onnx").stat().st_size < source.stat().st_size / 2  # no constant is there twice
+
+
+def test_the_bundled_int8_file_was_made_of_the_bundled_model() -> None:
+    spec = spec_of(model_path("edge-256-int8"))
+    assert spec.precision == "int8"
+    assert spec.parent_sha256 == sha256_of(BUNDLED)
+    assert spec.f1_drop is not None
+    assert lint(onnx.load(model_path("edge-256-int8"))) == []
 
 
 def test_what_cannot_be_quantized_says_why(int8: tuple[Path, Result], calibration: Path, tmp_path: Path) -> None:

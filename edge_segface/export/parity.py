@@ -104,7 +104,7 @@ def compared(batches: list[Results], expected: Results, roi: RoI, image: UInt8Ar
 def torch_results(model: SegFace, squares_bgr: UInt8Array) -> Results:
     """What an exported file should return, from the network as it is trained, in the precision of its weights."""
     image = normalised(squares_bgr).to(next(model.parameters()).dtype)
-    own = model.decoder(model.backbone(image))
+    own = model.decoded(image)
     low_logits = torch.nn.functional.avg_pool2d(own, own.shape[-1] * 4 // image.shape[-1])
     labels = model(image).argmax(dim=1).to(torch.uint8)
     return {"labels": labels.numpy(), "logits": low_logits.numpy()}

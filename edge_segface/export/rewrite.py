@@ -41,25 +41,28 @@ def rewritten(model: SegFace, size: int) -> RewrittenSegFace:
     """
     model = copy.deepcopy(model).eval()
     if isinstance(model.decoder, PaperDecoder):
-        return RewrittenSegFace(model.backbone, RewrittenPaperDecoder(model.decoder, size))
+        return RewrittenSegFace(model, RewrittenPaperDecoder(model.decoder, size))
     if isinstance(model.decoder, EdgeDecoder):
-        return RewrittenSegFace(model.backbone, RewrittenEdgeDecoder(model.decoder, size))
+        return RewrittenSegFace(model, RewrittenEdgeDecoder(model.decoder, size))
     raise TypeError(f"no rewrite is written for {type(model.decoder).__name__}")
 
 
 class RewrittenSegFace(nn.Module):
-    def __init__(self, backbone: nn.Module, decoder: RewrittenPaperDecoder | RewrittenEdgeDecoder) -> None:
+    class_offset: Tensor | None
+
+    def __init__(self, model: SegFace, decoder: RewrittenPaperDecoder | RewrittenEdgeDecoder) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = model.backbone
         self.decoder = decoder
         self.stride = decoder.stride
+        self.register_buffer("class_offset", model.class_offset)
 
     def place(self, rows: Tensor) -> Tensor:
         return self.decoder.place(rows)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.decoder(self.backbone(image))
-        return logits
+        return logits if self.class_offset is None else logits + self.class_offset
 
 
 class RewrittenPaperDecoder(nn.Module):

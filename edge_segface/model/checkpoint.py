@@ -168,6 +168,8 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
         state = {
             name: value.float() if value.is_floating_point() else value for name, value in content["state_dict"].items()
         }
+        if "class_offset" in state:
+            model.class_offset = torch.empty(len(own_space))
         model.load_state_dict(state)
         known: dict[str, Any] = {name: content.get(name) for name in ("training_data", "licence", "warp", "size", "f1")}
         if not all(isinstance(known[name], str) for name in ("training_data", "licence")):

@@ -14,15 +14,26 @@ STD_RGB = (0.229, 0.224, 0.225)
 
 
 class SegFace(nn.Module):
-    """Normalised RGB image (b 3 h w), h and w multiples of 32 -> logits (b n h w)."""
+    """Normalised RGB image (b 3 h w), h and w multiples of 32 -> logits (b n h w).
+
+    `class_offset` (n) is added to the logits of a network that was balanced after its training, and else not there.
+    """
+
+    class_offset: Tensor | None
 
     def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
+        self.register_buffer("class_offset", None)
+
+    def decoded(self, image: Tensor) -> Tensor:
+        """Logits at the size at which the decoder ends."""
+        logits: Tensor = self.decoder(self.backbone(image))
+        return logits if self.class_offset is None else logits + self.class_offset[:, None, None]
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.decoder(self.backbone(image))
+        logits = self.decoded(image)
         if logits.shape[2:] == image.shape[2:]:
             return logits
         return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
