@@ -493,6 +493,23 @@ def build_engine_command(
 
 
 @app.command()
+def doctor(
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write all that was found here.")] = None,
+) -> None:
+    """Say what this machine can run, what is missing, and the command that mends it."""
+    from edge_segface.console import print_findings
+    from edge_segface.doctor import can_run, examine, report
+    from edge_segface.files import write_text
+
+    findings = examine()
+    if json_out is not None:
+        write_text(json.dumps(report(findings), indent=2) + "\n", json_out)
+    print_findings(findings)
+    if not can_run(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def info(
     model: Annotated[str, typer.Argument(help="A bundled name or a model file.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ModelSpec as JSON.")] = False,

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from edge_segface.errors import EdgeSegfaceError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from edge_segface.build import Built
     from edge_segface.data import Dataset
     from edge_segface.demo import DemoResult
+    from edge_segface.doctor import Finding
     from edge_segface.export.gate import Verdict
     from edge_segface.export.sensitivity import Sensitivity
     from edge_segface.labels import LabelSpace
@@ -162,6 +164,17 @@ def print_built(built: Built) -> None:
         stdout.print(f"F1 lost by its precision: at most {built.f1_drop[worst]:.2f}, by {worst}")
     for warning in dict.fromkeys(built.warnings):
         notify(f"TensorRT warns: {warning}")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    marks = {"good": ("✓", "green"), "missing": ("-", "yellow"), "bad": ("✗", "red")}
+    table = Table.grid(padding=(0, 2))
+    for each in findings:
+        mark, colour = marks[each.state]
+        table.add_row(Text(mark, style=colour), each.part, Text(each.found))
+        if each.remedy:
+            table.add_row("", "", Text(each.remedy, style="dim" if each.state == "good" else colour))
+    stdout.print(table)
 
 
 def print_verdict(verdict: Verdict) -> None:

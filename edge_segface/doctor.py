@@ -1,0 +1,217 @@
+"""What this machine can run, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edge_segface import __version__
+from edge_segface.bench.stopwatch import machine
+from edge_segface.engine import load_engine
+from edge_segface.engine.cuda import open_cuda
+from edge_segface.engine.nvidia import EXTRAS, TITLES, load_tensorrt
+from edge_segface.errors import EdgeSegfaceError, first_line
+from edge_segface.weights import DEFAULT_MODEL, bundled_models
+
+State = Literal["good", "missing", "bad"]  # missing: not installed, and not needed for what is bundled
+
+TEGRA_RELEASE = Path("etc/nv_tegra_release")
+BOARD_MODEL = Path("proc/device-tree/model")
+# L4T release, the first that fits -> JetPack
+JETPACKS = (
+    ("39.2", "7.2"),
+    ("38.4", "7.1"),
+    ("38.", "7.0"),
+    ("36.5", "6.2.2"),
+    ("36.4.7", "6.2.1"),
+    ("36.4.4", "6.2.1"),
+    ("36.4.3", "6.2"),
+    ("36.4", "6.1"),
+    ("36.", "6.0"),
+    ("35.", "5"),
+    ("32.", "4"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: a part of the machine, its state, what was found, and what to type if it is not good."""
+
+    group: str
+    part: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def examine(root: Path = Path("/")) -> list[Finding]:
+    """Every line. `root` is where the files of the system are."""
+    return [
+        *_system(root),
+        *_onnxruntime(),
+        _openvino(),
+        *_nvidia(),
+        *_cameras(root),
+        *_models(),
+    ]
+
+
+def can_run(findings: list[Finding]) -> bool:
+    """Whether the default model runs here."""
+    return any(each.part == DEFAULT_MODEL and each.state == "good" for each in findings)
+
+
+def report(findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "edge_segface": __version__,
+        "machine": machine(),
+        "can_run": can_run(findings),
+        "findings": [asdict(each) for each in findings],
+    }
+
+
+def _system(root: Path) -> Iterator[Finding]:
+    where = machine()
+    yield Finding("system", "Python", "good", f"{platform.python_version()} at {sys.executable}")
+    yield Finding("system", "processor", "good", f"{where['cpu']}, {where['cores']} cores, {platform.machine()}")
+    if (root / BOARD_MODEL).exists():
+        board = (root / BOARD_MODEL).read_text(encoding="utf-8", errors="replace").rstrip("\0\n")
+        yield Finding("system", "board", "good", board)
+    if (root / TEGRA_RELEASE).exists():
+        yield _jetpack((root / TEGRA_RELEASE).read_text(encoding="utf-8", errors="replace"))
+    if (tool := shutil.which("nvpmodel")) is not None:
+        said = _said([tool, "-q"])
+        mode = re.search(r"NV Power Mode:\s*(\S+)", said)
+        if mode is None:
+            yield Finding("system", "power mode", "missing", said[:80] or "no answer", "run: sudo nvpmodel -q")
+        else:
+            yield Finding(
+                "system", "power mode", "good", mode[1], "for full speed: sudo nvpmodel -m 0; sudo jetson_clocks"
+            )
+
+
+def _jetpack(text: str) -> Finding:
+    found = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", text)
+    if found is None:
+        return Finding("system", "JetPack", "bad", first_line(ValueError(text)), f"look at /{TEGRA_RELEASE}")
+    l4t = f"{found[1]}.{found[2]}"
+    jetpack = next((name for beginning, name in JETPACKS if l4t.startswith(beginning)), None)
+    if jetpack is None or int(jetpack.split(".")[0]) >= 6:
+        return Finding("system", "JetPack", "good", f"{jetpack or 'newer than this version knows'} (L4T {l4t})")
+    remedy = "its TensorRT is older than this program runs: build the .onnx file with trtexec there"
+    return Finding("system", "JetPack", "bad", f"{jetpack} (L4T {l4t})", remedy)
+
+
+def _onnxruntime() -> Iterator[Finding]:
+    installed = []
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            installed.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    if len(installed) > 1:
+        remedy = "run: pip uninstall -y onnxruntime onnxruntime-gpu, then install the one that you need"
+        yield Finding("runtime", "ONNX Runtime", "bad", " and ".join(installed) + " over each other", remedy)
+        return
+
+    def look() -> str:
+        ort = importlib.import_module("onnxruntime")
+        providers = ", ".join(name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())
+        return f"{ort.__version__}: {providers}"
+
+    yield _looked("runtime", "ONNX Runtime", look, "bad", "run: pip install onnxruntime")
+
+
+def _openvino() -> Finding:
+    def look() -> str:
+        openvino = importlib.import_module("openvino")
+        core = openvino.Core()
+        can = ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        return f"{openvino.__version__.split('-')[0]}: {', '.join(core.available_devices)}; the processor does {can}"
+
+    return _looked("runtime", "OpenVINO", look, "missing", "run: pip install 'edge-segface[openvino]'")
+
+
+def _nvidia() -> Iterator[Finding]:
+    for runtime in ("tensorrt", "tensorrt-rtx"):
+        remedy = f"run: pip install 'edge-segface[{EXTRAS[runtime]}]'"
+        if runtime == "tensorrt":
+            remedy += ", or use JetPack's own with a venv made by --system-site-packages"
+        title = TITLES[runtime]
+        yield _looked("runtime", title, lambda runtime=runtime: load_tensorrt(runtime).__version__, "missing", remedy)  # type: ignore[misc]
+
+    def look() -> str:
+        cuda = open_cuda()
+        major, minor = cuda.device.compute_capability
+        found = f"{cuda.device.name}, compute capability {major}.{minor}, by {cuda.package}"
+        cuda.close()
+        return found
+
+    yield _looked("runtime", "NVIDIA GPU", look, "missing", "install its driver, and: pip install cuda-python")
+
+
+def _cameras(root: Path) -> Iterator[Finding]:
+    import cv2
+
+    line = re.search(r"GStreamer:\s*(\S+)", cv2.getBuildInformation())
+    with_gstreamer = line is not None and line[1] == "YES"
+    words = "with GStreamer" if with_gstreamer else "without GStreamer, for which gst-launch-1.0 stands in"
+    yield Finding("camera", "OpenCV", "good", f"{cv2.__version__}, {words}")
+    if (tool := shutil.which("gst-launch-1.0")) is not None:
+        yield Finding("camera", "GStreamer", "good", _said([tool, "--version"]).splitlines()[0])
+    else:
+        remedy = "run: sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-good"
+        yield Finding("camera", "GStreamer", "missing", "no gst-launch-1.0", remedy)
+    devices = sorted((root / "dev").glob("video*"))
+    if not devices:
+        yield Finding("camera", "cameras", "missing", "no /dev/video*", "plug one in, or take a file or a stream")
+    for device in devices:
+        if os.access(device, os.R_OK | os.W_OK):
+            yield Finding("camera", str(device), "good", "may be opened")
+        else:
+            yield Finding("camera", str(device), "bad", "may not be opened", "run: sudo usermod -aG video $USER")
+
+
+def _models() -> Iterator[Finding]:
+    for name in bundled_models():
+
+        def look(name: str = name) -> str:
+            with load_engine(name) as engine:
+                side = engine.spec.input_size
+                engine.infer(np.zeros((1, side, side, 3), np.uint8))
+                return f"runs in {engine.description}"
+
+        yield _looked("model", name, look, "bad", "install edge-segface again")
+
+
+def _looked(group: str, part: str, look: Callable[[], str], otherwise: State, remedy: str) -> Finding:
+    """What `look` returns; a part that is installed and fails is bad, whatever it is needed for."""
+    try:
+        return Finding(group, part, "good", look())
+    except ModuleNotFoundError as error:
+        return Finding(group, part, otherwise, first_line(error), remedy)
+    except EdgeSegfaceError as error:
+        found = error.what + (f": {error.found}" if error.found else "")
+        return Finding(group, part, otherwise, found, error.remedy or remedy)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign library raises, this page must come to its end
+        return Finding(group, part, "bad", f"{type(error).__name__}: {first_line(error)}", remedy)
+
+
+def _said(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return first_line(error)
