@@ -13,6 +13,7 @@ from pathlib import Path
 import ablation
 import accuracy
 import cpu
+import engines
 import precision
 import rewrite
 import scenes
@@ -25,6 +26,7 @@ TABLES = {
     "ablation": ablation.table,
     "accuracy": accuracy.table,
     "cpu": cpu.table,
+    "engines": engines.table,
     "precision": precision.table,
 }
 

@@ -45,7 +45,7 @@ class Wish:
     out: Path
     runtime: Runtime
     precision: Precision | None = None  # None: as the file is
-    size: int | None = None  # of the input, for checkpoints
+    size: int | None = None  # of the input, for checkpoints; None: that of its training, or 512
     calibration: Path | None = None
     plan: PlanSettings = field(default_factory=PlanSettings)
     threads: int | None = None
@@ -119,7 +119,11 @@ def _exported(wish: Wish, built: Built, *, dry_run: bool, on_step: OnStep) -> Pa
         return path
     if not path.is_file():
         raise ModelError(f"{path} does not exist", remedy="check the path")
-    size = wish.size or 512
+    from edge_segface.export.onnx_file import export_onnx
+    from edge_segface.model.checkpoint import load_weights
+
+    weights = load_weights(path)
+    size = wish.size or weights.size or 512
     out = wish.out.with_name(f"{path.stem}-{size}.onnx")
     if (spec := _spec_of(out)) is not None and spec.parent_sha256 == sha256_of(path) and spec.input_size == size:
         built.stages.append(Stage("export", out, note="is there"))
@@ -128,11 +132,8 @@ def _exported(wish: Wish, built: Built, *, dry_run: bool, on_step: OnStep) -> Pa
         built.stages.append(Stage("export", out))
         return out
     on_step("exporting", None)
-    from edge_segface.export.onnx_file import export_onnx
-    from edge_segface.model.checkpoint import load_weights
-
     start = time.monotonic()
-    export_onnx(load_weights(path), out, size=size)
+    export_onnx(weights, out, size=size)
     built.stages.append(Stage("export", out, time.monotonic() - start))
     return out
 
@@ -147,6 +148,8 @@ def _lowered(
         spec = ModelSpec.from_metadata(metadata, source)
     there = spec.precision if spec is not None else "fp32"
     if wish.precision in (None, there):
+        if judge is not None:
+            raise ModelError(f"{source} stays in {there}, so there is no drop to measure", remedy="leave --dataset out")
         return source
     assert wish.precision is not None
     if wish.precision == "int8" and wish.calibration is None:

@@ -348,15 +348,22 @@ def export(
         Labels | None, typer.Option(help="For official weights with 11 classes: lapa11 (the default) or helen11.")
     ] = None,
     half_weights: Annotated[bool, typer.Option("--half-weights", help="Store weights in 16 bits.")] = False,
+    kind: Annotated[
+        Literal["onnx", "engine"], typer.Option("--format", help="engine: as build-engine does, with its defaults.")
+    ] = "onnx",
 ) -> None:
     """Turn weights into one ONNX file that describes itself, compared with torch over the whole way."""
     check_torch()
+    if kind == "engine":
+        if outputs != "labels" or labels or half_weights:
+            raise EdgeSegfaceError("an engine is built of a plain export", remedy="export first, then build-engine")
+        build_engine_command(weights, out, size=size)
+        return
     from edge_segface.console import notify
     from edge_segface.export.onnx_file import export_onnx
-    from edge_segface.fetch import SOURCES
     from edge_segface.model.checkpoint import load_weights
 
-    path = fetched(weights) if weights in SOURCES else Path(weights)
+    path = source_of(weights)
     loaded = load_weights(path, None if labels is None else label_space(labels))
     if labels is None and loaded.space.name == "lapa11" and loaded.preset == "paper":
         notify("eleven classes: taken for LaPa, which needs five landmarks; say --labels helen11 if it is Helen")
@@ -407,15 +414,13 @@ def quantize(
         print_verdict,
     )
     from edge_segface.export.lower import Judge, lower
-    from edge_segface.export.quantize import check_one_runtime, load_float
+    from edge_segface.export.quantize import check_one_runtime
     from edge_segface.weights import model_path
 
     check_one_runtime()
     judge = None
     if dataset is not None:
-        space = (
-            label_space(labels) if labels else load_float(model_path(model))[1].space if dataset == "folder" else None
-        )
+        space = label_space(labels) if labels else space_of(model) if dataset == "folder" else None
         judge = Judge(opened(dataset, data, split, space, skip_bad=skip_bad), max_drop, threads)
     with lower_progress(precision) as on_work:
         result = lower(
@@ -444,12 +449,13 @@ def build_engine_command(
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None, typer.Option(help="As the file is, unless told.")
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Input of a checkpoint; 512 by default.")] = None,
+    size: Annotated[int | None, typer.Option(help="Input of a checkpoint, by default that of its training.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="For int8: a set made by `calibrate`.")] = None,
     data: Data = None,
     dataset: Annotated[Kind | None, typer.Option(help="Labelled pictures to measure the drop on.")] = None,
     labels: FolderLabels = None,
     split: Annotated[str, typer.Option(help="Neither trained nor calibrated on.")] = "val",
+    skip_bad: SkipBad = False,
     max_drop: Annotated[float, typer.Option(min=0, help="With --dataset: what F1 may lose, as in `quantize`.")] = 0.5,
     allow_drop: Annotated[bool, typer.Option("--allow-drop", help="Build it whatever it loses.")] = False,
     batch: Annotated[str, typer.Option(help="Pictures at a time: a number, or least:usual:most.")] = "1",
@@ -477,14 +483,14 @@ def build_engine_command(
     chosen = runtime or runtime_for(out)
     plan = PlanSettings(batch_range(batch), workspace, optimization, timing_cache, tuple(target or ()), dla)
     command = shlex.join(["edge-segface", *sys.argv[1:]])
-    wish = Wish(model, out, chosen, precision, size, calibration, plan, threads, command)
+    wish = Wish(str(source_of(model)), out, chosen, precision, size, calibration, plan, threads, command)
     judge = None
     if dataset is not None and not dry_run:
         check_torch()
         from edge_segface.export.lower import Judge
 
-        space = label_space(labels) if labels else None
-        judge = Judge(opened(dataset, data, split, space, skip_bad=False), max_drop, threads)
+        space = label_space(labels) if labels else space_of(model) if dataset == "folder" else None
+        judge = Judge(opened(dataset, data, split, space, skip_bad=skip_bad), max_drop, threads)
     with step_progress() as on_step:
         built = build_engine(wish, judge=judge, allow_drop=allow_drop, dry_run=dry_run, on_step=on_step)
     if inspect is not None and built.details:
@@ -576,9 +582,8 @@ def engine_options(threads: int | None, runtime: Runtime | None, provider: str) 
 def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime | None, provider: str) -> Engine:
     """Whatever runs a model: an engine by its file, or torch for a checkpoint."""
     from edge_segface.engine import load_engine
-    from edge_segface.fetch import SOURCES
 
-    path = fetched(model) if model in SOURCES else Path(model)
+    path = source_of(model)
     if path.suffix.lower() not in (".pt", ".pth"):
         return load_engine(model, **engine_options(threads, runtime, provider))
     if runtime is not None:
@@ -603,6 +608,20 @@ def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime
     return TorchEngine(weights, size)
 
 
+def space_of(model: str) -> LabelSpace:
+    """The label space of a model file or a checkpoint."""
+    from edge_segface.build import CHECKPOINTS
+    from edge_segface.engine.onnxruntime import metadata_of
+    from edge_segface.model.checkpoint import load_weights
+    from edge_segface.spec import ModelSpec
+    from edge_segface.weights import model_path
+
+    path = model_path(model)
+    if path.suffix.lower() in CHECKPOINTS:
+        return load_weights(path).space
+    return ModelSpec.from_metadata(metadata_of(path), path).space
+
+
 def batch_range(text: str) -> tuple[int, int, int]:
     numbers = text.split(":")
     if len(numbers) not in (1, 3) or not all(number.isdecimal() for number in numbers):
@@ -611,9 +630,12 @@ def batch_range(text: str) -> tuple[int, int, int]:
     return least, usual, most
 
 
-def fetched(name: str) -> Path:
-    from edge_segface.fetch import path_of
+def source_of(name: str) -> Path:
+    """A path, or that of official weights, which must have been fetched."""
+    from edge_segface.fetch import SOURCES, path_of
 
+    if name not in SOURCES:
+        return Path(name)
     if not path_of(name).exists():
         raise EdgeSegfaceError(f"{name} is not here yet", remedy=f"run: edge-segface fetch {name}")
     return path_of(name)

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from edge_segface.build import Wish, build_engine, runtime_for
+from edge_segface.data.drawn import open_drawn
 from edge_segface.engine import load_engine
 from edge_segface.engine.cuda import Device, open_cuda
 from edge_segface.engine.plan import PlanSettings, _ways, build_plan
 from edge_segface.engine.tensorrt import check_device
 from edge_segface.errors import CheckpointError, EngineError, MissingExtra, ModelError
+from edge_segface.export.lower import Judge
 from edge_segface.export.onnx_file import export_onnx
 from edge_segface.spec import EngineRecord, ModelSpec
 from edge_segface.weights import FOLDER, PORTRAIT, model_path
@@ -240,6 +242,9 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
         build_engine(Wish("edge-256", tmp_path / "a.engine", "openvino"))
     with pytest.raises(ModelError, match="int8 needs pictures.*--calibration"):
         build_engine(Wish("edge-256", tmp_path / "a.engine", "tensorrt-rtx", "int8"))
+    judge = Judge(open_drawn("test"), 0.5)
+    with pytest.raises(ModelError, match="stays in int8, so there is no drop"):
+        build_engine(Wish("edge-256-int8", tmp_path / "a.engine", "tensorrt-rtx"), judge=judge)
     with pytest.raises(ModelError, match="neither a checkpoint nor"):
         build_engine(Wish(str(PORTRAIT), tmp_path / "a.engine", "tensorrt-rtx"))
     (tmp_path / "w.pt").write_bytes(b"x")
@@ -258,6 +263,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert record.targets == ("sm89",)
     assert record.command == "edge-segface build-engine edge-256 --out x.engine --inspect x.json --target sm89"
     assert len(next(iter(json.loads((tmp_path / "x.json").read_text()).values()))) > 500
+    alias = run_cli(
+        "export", FOLDER / "edge.pt", "--format", "engine", "--size", "128", "--out", "z.engine", cwd=tmp_path
+    )
+    assert alias.returncode == 0, alias.stderr
+    assert EngineRecord.load(tmp_path / "z.engine").model.input_size == 128
     for arguments, words in (
         (("--batch", "4:2:1"), "must rise"),
         (("--batch", "two"), "'two' is no batch"),

@@ -116,9 +116,10 @@ def test_usage_errors_exit_2() -> None:
 
 def test_help_and_version_are_there_for_every_command() -> None:
     assert run_cli("--version").stdout == f"edge-segface {__version__}\n"
-    commands = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
     assert set(commands) == {
-        "demo", "parse", "fetch", "train", "recipes", "evaluate", "calibrate", "export", "quantize", "info",
+        "demo", "doctor", "parse", "fetch", "train", "recipes", "evaluate", "balance", "calibrate", "export",
+        "quantize", "build-engine", "info",
     }  # fmt: skip
     for command in commands:
         result = run_cli(command, "--help")
@@ -180,13 +181,8 @@ def test_readme_commands_run(tmp_path: Path, official_checkpoints: dict[str, Pat
     lines = re.findall(r"^edge-segface .*", text.replace("\\\n", ""), re.MULTILINE)
     commands = [line.partition("  #")[0].split() for line in lines]
     assert {command[1] for command in commands} == set(MORE) | {
-        "parse",
-        "info",
-        "fetch",
-        "export",
-        "evaluate",
-        "calibrate",
-    }
+        "demo", "doctor", "parse", "info", "fetch", "export", "evaluate", "calibrate", "build-engine",
+    }  # fmt: skip
     for _, *arguments in commands:
         more = MORE.get(arguments[0], []) if "int8" in arguments or arguments[0] != "quantize" else []
         result = run_cli(*arguments, *more, cwd=tmp_path, env={**os.environ, "EDGE_SEGFACE_HOME": str(home)})
