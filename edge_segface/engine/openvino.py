@@ -67,8 +67,9 @@ class OpenVinoEngine:
                 found=first_line(error),
                 remedy=f"it sees {', '.join(core.available_devices)}",
             ) from error
-        self._queue: ov.AsyncInferQueue | None = ov.AsyncInferQueue(compiled, 1 if hint == "latency" else 0)
-        self._lock = threading.Lock()  # a queue serves one caller at a time
+        self._request: ov.InferRequest | None = compiled.create_infer_request()
+        self._queue = ov.AsyncInferQueue(compiled, 0) if hint == "throughput" else None
+        self._lock = threading.Lock()  # a request serves one caller at a time, and so does a queue
         self.description = (
             f"OpenVINO {ov.__version__.split('-')[0]}, {device}, {used}, {threads or 'all'} threads, {hint}"
         )
@@ -78,24 +79,22 @@ class OpenVinoEngine:
         return self.infer_all(images)["labels"]
 
     def infer_all(self, images: UInt8Array) -> dict[str, npt.NDArray[Any]]:
-        if self._queue is None:
+        if self._request is None:
             raise ModelError(f"the engine of {self.spec.name} is closed", remedy="open it again")
         images = check_images(images, self.spec)
-        found: list[list[npt.NDArray[Any]]] = [[]] * len(images)
-
-        def keep(request: ov.InferRequest, index: int) -> None:
-            found[index] = [tensor.data.copy() for tensor in request.output_tensors]
-
         with self._lock:
-            self._queue.set_callback(keep)
-            for index in range(len(images)):
-                self._queue.start_async({0: images[index : index + 1]}, index, share_inputs=True)
-            self._queue.wait_all()
+            if self._queue is None:
+                found = one_by_one(self._request, images)
+            else:
+                found = side_by_side(self._queue, images)
         outputs = zip(*found, strict=True)
-        return {name: np.concatenate(arrays) for name, arrays in zip(self.spec.outputs, outputs, strict=True)}
+        return {
+            name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            for name, arrays in zip(self.spec.outputs, outputs, strict=True)
+        }
 
     def close(self) -> None:
-        self._queue = None
+        self._request = self._queue = None
 
     def __enter__(self) -> OpenVinoEngine:
         return self
@@ -104,6 +103,32 @@ class OpenVinoEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def one_by_one(request: ov.InferRequest, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
+    found = []
+    for index in range(len(images)):
+        request.infer({0: images[index : index + 1]}, share_inputs=True)
+        found.append(results_of(request))
+    return found
+
+
+def side_by_side(queue: ov.AsyncInferQueue, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
+    found: list[list[npt.NDArray[Any]]] = [[]] * len(images)
+
+    def keep(request: ov.InferRequest, index: int) -> None:
+        found[index] = results_of(request)
+
+    queue.set_callback(keep)
+    for index in range(len(images)):
+        queue.start_async({0: images[index : index + 1]}, index, share_inputs=True)
+    queue.wait_all()
+    return found
+
+
+def results_of(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
+    """Copies: the next picture overwrites what the request holds."""
+    return [tensor.data.copy() for tensor in request.output_tensors]
 
 
 def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
