@@ -83,10 +83,8 @@ class OpenVinoEngine:
             raise ModelError(f"the engine of {self.spec.name} is closed", remedy="open it again")
         images = check_images(images, self.spec)
         with self._lock:
-            if self._queue is None:
-                found = one_by_one(self._request, images)
-            else:
-                found = side_by_side(self._queue, images)
+            queue = self._queue
+            found = one_by_one(self._request, images) if queue is None else side_by_side(queue, images)
         outputs = zip(*found, strict=True)
         return {
             name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
