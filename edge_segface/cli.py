@@ -499,6 +499,21 @@ def build_engine_command(
 
 
 @app.command()
+def package(
+    model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file, or an .engine of TensorRT.")],
+    out: Annotated[Path, typer.Option(help="The model repository to write into.")],
+    server: Annotated[Literal["triton"], typer.Option("--for", help="What is to serve it.")],
+    batch: Annotated[int, typer.Option(min=1, help="The most pictures that are put together.")] = 8,
+    wait_us: Annotated[int, typer.Option(min=0, help="How long a picture waits for others, in microseconds.")] = 1000,
+) -> None:
+    """Hand a model over to a server made for many streams."""
+    from edge_segface.package import package_for_triton
+
+    folder = package_for_triton(model, out, most=batch, wait_us=wait_us)
+    typer.echo(f"{folder}  serve it with: {server}server --model-repository={out}")
+
+
+@app.command()
 def doctor(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all that was found here.")] = None,
 ) -> None:

@@ -119,7 +119,7 @@ def test_help_and_version_are_there_for_every_command() -> None:
     commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
     assert set(commands) == {
         "demo", "doctor", "parse", "fetch", "train", "recipes", "evaluate", "balance", "calibrate", "export",
-        "quantize", "build-engine", "info",
+        "quantize", "build-engine", "package", "info",
     }  # fmt: skip
     for command in commands:
         result = run_cli(command, "--help")

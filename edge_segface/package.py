@@ -1,0 +1,93 @@
+"""Hands a model over to Triton, which serves many streams from many machines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_segface.engine import load_engine
+from edge_segface.engine.onnxruntime import metadata_of
+from edge_segface.engine.tensorrt import read_engine
+from edge_segface.errors import ModelError, OutputError
+from edge_segface.files import write_bytes, write_text
+from edge_segface.spec import ModelSpec
+from edge_segface.weights import model_path
+
+TYPES = {"labels": "TYPE_UINT8", "logits": "TYPE_FP32"}
+
+
+@dataclass(frozen=True)
+class Served:
+    """What Triton is told: its backend, the file's name for it, and how many pictures at a time."""
+
+    backend: str
+    file: str
+    spec: ModelSpec
+    fixed: int | None  # a plan for so many pictures, no more and no fewer
+    most: int
+
+
+def package_for_triton(model: str | Path, out: Path, *, most: int = 8, wait_us: int = 1000) -> Path:
+    """Writes OUT/NAME/config.pbtxt, OUT/NAME/labels.txt and OUT/NAME/1/model.*, and returns OUT/NAME.
+
+    Requests are put together to up to `most` pictures, for which each waits `wait_us` microseconds at most.
+    """
+    path = model_path(model)
+    served = _served(path, most)
+    folder = out / served.spec.name
+    if folder.exists():
+        raise OutputError(f"{folder} is there already", remedy="name another --out, or remove it")
+    write_bytes(path.read_bytes(), folder / "1" / served.file)
+    write_text("".join(f"{name}\n" for name in served.spec.class_names), folder / "labels.txt")
+    write_text(config_of(served, wait_us), folder / "config.pbtxt")  # last: what is half there is not served
+    return folder
+
+
+def _served(path: Path, most: int) -> Served:
+    if path.suffix.lower() == ".onnx":
+        load_engine(path).close()  # says what is wrong with it
+        return Served("onnxruntime", "model.onnx", ModelSpec.from_metadata(metadata_of(path), path), None, most)
+    if path.suffix.lower() != ".engine":
+        raise ModelError(
+            f"{path} cannot be served", found=path.suffix or "no suffix", remedy="give an .onnx or .engine"
+        )
+    _, record = read_engine(path)
+    if record.engine.runtime != "tensorrt":
+        raise ModelError(
+            f"{path} is for {record.engine.runtime}, which Triton does not run", remedy="build it for tensorrt"
+        )
+    least, _, largest = record.engine.batch
+    return Served("tensorrt", "model.plan", record.model, largest if least == largest else None, min(most, largest))
+
+
+def config_of(served: Served, wait_us: int) -> str:
+    spec, side = served.spec, served.spec.input_size
+    shapes = {
+        "image": [side, side, 3],
+        "labels": [side, side],
+        "logits": [len(spec.class_names), side // 4, side // 4],
+    }
+
+    def dims(name: str) -> str:
+        return ", ".join(map(str, shapes[name] if served.fixed is None else [served.fixed, *shapes[name]]))
+
+    lines = [
+        f"name: {json.dumps(spec.name)}",
+        f'backend: "{served.backend}"',
+        f"max_batch_size: {0 if served.fixed is not None else served.most}",
+        f'input [ {{ name: "image" data_type: TYPE_UINT8 dims: [ {dims("image")} ] }} ]',
+        "output [",
+        ",\n".join(
+            f'  {{ name: "{name}" data_type: {TYPES[name]} dims: [ {dims(name)} ] label_filename: "labels.txt" }}'
+            for name in spec.outputs
+        ),
+        "]",
+    ]
+    if served.fixed is None and served.most > 1:
+        lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {wait_us} }}")
+    told = {"label_space": spec.label_space, "precision": spec.precision, "made_by": spec.made_by}
+    lines += [
+        f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}' for key, value in told.items()
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,73 @@
+"""Model repositories for Triton, read back by its own schema."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+
+from edge_segface.build import Wish, build_engine
+from edge_segface.engine import load_engine
+from edge_segface.errors import ModelError, OutputError
+from edge_segface.export.onnx_file import export_onnx
+from edge_segface.labels import CELEBAMASK19
+from edge_segface.model.checkpoint import load_weights
+from edge_segface.package import package_for_triton
+from edge_segface.spec import EngineRecord
+from edge_segface.weights import FOLDER, model_path
+from tests.conftest import assert_one_line_error, run_cli
+
+
+def config_in(folder: Path) -> ModelConfig:
+    return text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
+
+
+def test_an_onnx_file(tmp_path: Path) -> None:
+    export_onnx(load_weights(FOLDER / "edge.pt"), tmp_path / "e.onnx", size=128, outputs="both")
+    folder = package_for_triton(tmp_path / "e.onnx", tmp_path / "models", most=16, wait_us=500)
+    config = config_in(folder)
+    assert (config.name, config.backend, config.max_batch_size) == ("e", "onnxruntime", 16)
+    [image] = config.input
+    assert (image.name, list(image.dims)) == ("image", [128, 128, 3])
+    assert [(output.name, list(output.dims)) for output in config.output] == [
+        ("labels", [128, 128]),
+        ("logits", [19, 32, 32]),
+    ]
+    types = [DataType.Name(each.data_type) for each in (image, *config.output)]
+    assert types == ["TYPE_UINT8", "TYPE_UINT8", "TYPE_FP32"]
+    assert config.dynamic_batching.max_queue_delay_microseconds == 500
+    assert config.parameters["label_space"].string_value == "celebamask19"
+    assert (folder / "labels.txt").read_text().split() == list(CELEBAMASK19.names)
+    with load_engine(folder / "1" / "model.onnx") as engine:
+        assert engine.spec.name == "e"
+    with pytest.raises(OutputError, match="is there already"):
+        package_for_triton(tmp_path / "e.onnx", tmp_path / "models")
+
+
+def test_plans(tmp_path: Path) -> None:
+    plan = tmp_path / "e.engine"
+    build_engine(Wish("edge-256", plan, "tensorrt-rtx"))
+    with pytest.raises(ModelError, match="is for tensorrt-rtx, which Triton does not run.*build it for tensorrt"):
+        package_for_triton(plan, tmp_path / "rtx")
+    record = EngineRecord.load(plan)
+    for batch, fixed in (((1, 1, 1), True), ((1, 2, 4), False)):  # as TensorRT would have written them
+        replace(record, engine=replace(record.engine, runtime="tensorrt", batch=batch)).save(plan)
+        config = config_in(package_for_triton(plan, tmp_path / str(fixed)))
+        assert config.backend == "tensorrt"
+        assert config.max_batch_size == (0 if fixed else 4)
+        assert list(config.input[0].dims) == ([1] if fixed else []) + [256, 256, 3]
+        assert config.HasField("dynamic_batching") is not fixed
+        assert (tmp_path / str(fixed) / "edge-256" / "1" / "model.plan").read_bytes() == plan.read_bytes()
+
+
+def test_the_command(tmp_path: Path) -> None:
+    good = run_cli("package", "edge-256", "--for", "triton", "--out", tmp_path / "m")
+    assert good.returncode == 0, good.stderr
+    assert config_in(tmp_path / "m" / "edge-256").max_batch_size == 8
+    assert (tmp_path / "m" / "edge-256" / "1" / "model.onnx").read_bytes() == model_path("edge-256").read_bytes()
+    bad = run_cli("package", FOLDER / "edge.pt", "--for", "triton", "--out", tmp_path / "n")
+    assert_one_line_error(bad, "cannot be served", ".onnx or .engine")
+    assert not (tmp_path / "n").exists()
