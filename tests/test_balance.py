@@ -23,15 +23,15 @@ from tests.conftest import run_cli
 
 
 def test_a_class_that_is_often_just_missed_is_moved_until_it_is_found() -> None:
-    """Hat pixels win or lose against hair by up to 2; hair wins by 3 at least, and nothing else is near."""
+    """Hat pixels win or lose against hair by up to 0.7; hair wins by 2 at least, and nothing else is near."""
     hair, hat = CELEBAMASK19.id_of("hair"), CELEBAMASK19.id_of("hat")
     labels = np.repeat([hair, hat], 1000).astype(np.uint8)
     logits = np.full((2000, 19), -9.0, np.float32)
     logits[:, hair] = 0.0
-    logits[:1000, hat] = np.linspace(-6, -3, 1000)
-    logits[1000:, hat] = np.linspace(-2, 2, 1000)
+    logits[:1000, hat] = np.linspace(-5, -2, 1000)
+    logits[1000:, hat] = np.linspace(-0.7, 0.7, 1000)
     offset = chosen(Pixels(logits, labels, np.arange(2000)), CELEBAMASK19)
-    assert 1.75 <= offset[hat] <= 3.25
+    assert 0.5 <= offset[hat] <= 1.0
     assert np.flatnonzero(offset).tolist() == [hat]
     found = logits.argmax(axis=1).astype(np.uint8)
     assert not chosen(Pixels(logits, found, np.arange(2000)), CELEBAMASK19).any()  # nothing to gain
@@ -42,7 +42,7 @@ def wronged() -> Weights:
     """The bundled network, which now takes far too much for glasses."""
     weights = load_weights(FOLDER / "edge.pt")
     offset = torch.zeros(19) if weights.model.class_offset is None else weights.model.class_offset
-    offset[CELEBAMASK19.id_of("glasses")] += 3.0
+    offset[CELEBAMASK19.id_of("glasses")] += 1.5
     weights.model.class_offset = offset
     return weights
 
@@ -51,14 +51,14 @@ def test_a_wronged_network_is_righted_and_stays_so_in_files(wronged: Weights, tm
     faces = open_drawn("test")
     before = scored(FaceParser(TorchEngine(wronged, 128)), faces).report()["f1"]["eye_g"]
     balanced = balance(wronged, faces, 128)
-    assert balanced.offsets["eye_g"] <= -1.5
+    assert balanced.offsets["eye_g"] <= -0.75
     assert balanced.after > balanced.before
     assert balanced.crosswise <= balanced.after + 0.01
     save_weights(balanced.weights, tmp_path / "b.pt")
     loaded = load_weights(tmp_path / "b.pt")
     assert (loaded.size, loaded.f1) == (128, balanced.weights.f1)
     assert loaded.f1 is not None
-    assert loaded.f1["eye_g"] > before + 1
+    assert loaded.f1["eye_g"] > before
     assert torch.equal(loaded.model.class_offset, balanced.weights.model.class_offset)  # type: ignore[arg-type]
     export_onnx(loaded, tmp_path / "b.onnx", size=128)  # compares the file with torch
     with load_engine(tmp_path / "b.onnx") as engine:
