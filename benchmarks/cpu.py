@@ -101,7 +101,7 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
     lower(source, "int8", folder / "set.npz", ours)
     yield "fp32, ONNX Runtime", lambda: load_engine(source)
     yield "fp32, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="fp32")
-    if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in processor_features():
         yield "fp32 file in bf16, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="bf16")
     yield "int8 by `quantize`, ONNX Runtime", lambda: load_engine(ours)
     yield "int8 by `quantize`, OpenVINO", lambda: load_engine(ours, runtime="openvino")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge_segface.engine import load_engine
 from edge_segface.engine.nvidia import MODULES, this_system
-from edge_segface.engine.onnxruntime import metadata_of
+from edge_segface.engine.onnxruntime import spec_of
 from edge_segface.engine.plan import OnStep, PlanSettings, build_plan, no_steps
 from edge_segface.errors import EngineError, ModelError
 from edge_segface.files import sha256_of, write_bytes
@@ -105,7 +105,7 @@ def build_engine(
     start = time.monotonic()
     compiler = {"openvino": _to_openvino, "onnxruntime": _to_onnxruntime}.get(wish.runtime, _to_plan)
     compiler(wish, model, built, on_step)
-    built.f1_drop = ModelSpec.from_metadata(metadata_of(model), model).f1_drop
+    built.f1_drop = spec_of(model).f1_drop
     built.stages.append(Stage(f"compile for {wish.runtime}", wish.out, time.monotonic() - start))
     return built
 
@@ -142,10 +142,7 @@ def _lowered(
     wish: Wish, source: Path, built: Built, judge: Judge | None, *, allow_drop: bool, dry_run: bool, on_step: OnStep
 ) -> Path:
     """The model in the precision that was asked for."""
-    spec = _spec_of(source)
-    if spec is None and not dry_run:
-        metadata = metadata_of(source)  # says what is wrong with the file
-        spec = ModelSpec.from_metadata(metadata, source)
+    spec = _spec_of(source) if dry_run else spec_of(source)  # in a dry run there may be no export yet
     there = spec.precision if spec is not None else "fp32"
     if wish.precision in (None, there):
         if judge is not None:
@@ -195,7 +192,7 @@ def _spec_of(path: Path) -> ModelSpec | None:
     if not path.is_file():
         return None
     try:
-        return ModelSpec.from_metadata(metadata_of(path), path)
+        return spec_of(path)
     except ModelError:
         return None
 
@@ -203,7 +200,7 @@ def _spec_of(path: Path) -> ModelSpec | None:
 def _to_plan(wish: Wish, model: Path, built: Built, on_step: OnStep) -> None:
     """A plan, with its record beside it."""
     content = model.read_bytes()
-    spec = ModelSpec.from_metadata(metadata_of(model), model)
+    spec = spec_of(model)
     assert wish.runtime in ("tensorrt", "tensorrt-rtx")
     plan = build_plan(wish.runtime, content, spec, wish.plan, on_step)
     device = capability = None

@@ -626,15 +626,14 @@ def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime
 def space_of(model: str) -> LabelSpace:
     """The label space of a model file or a checkpoint."""
     from edge_segface.build import CHECKPOINTS
-    from edge_segface.engine.onnxruntime import metadata_of
+    from edge_segface.engine.onnxruntime import spec_of
     from edge_segface.model.checkpoint import load_weights
-    from edge_segface.spec import ModelSpec
     from edge_segface.weights import model_path
 
     path = model_path(model)
     if path.suffix.lower() in CHECKPOINTS:
         return load_weights(path).space
-    return ModelSpec.from_metadata(metadata_of(path), path).space
+    return spec_of(path).space
 
 
 def batch_range(text: str) -> tuple[int, int, int]:

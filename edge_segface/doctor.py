@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from edge_segface.bench.stopwatch import machine
 from edge_segface.engine import load_engine
 from edge_segface.engine.cuda import open_cuda
 from edge_segface.engine.nvidia import EXTRAS, TITLES, load_tensorrt
+from edge_segface.engine.onnxruntime import installed
 from edge_segface.errors import EdgeSegfaceError, first_line
 from edge_segface.weights import DEFAULT_MODEL, bundled_models
 
@@ -116,15 +116,9 @@ def _jetpack(text: str) -> Finding:
 
 
 def _onnxruntime() -> Iterator[Finding]:
-    installed = []
-    for package in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            installed.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    if len(installed) > 1:
+    if len(there := installed()) > 1:
         remedy = "run: pip uninstall -y onnxruntime onnxruntime-gpu, then install the one that you need"
-        yield Finding("runtime", "ONNX Runtime", "bad", " and ".join(installed) + " over each other", remedy)
+        yield Finding("runtime", "ONNX Runtime", "bad", " and ".join(there) + " over each other", remedy)
         return
 
     def look() -> str:

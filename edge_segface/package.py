@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_segface.engine import load_engine
-from edge_segface.engine.onnxruntime import metadata_of
+from edge_segface.engine.onnxruntime import spec_of
 from edge_segface.engine.tensorrt import read_engine
 from edge_segface.errors import ModelError, OutputError
 from edge_segface.files import write_bytes, write_text
@@ -47,7 +47,7 @@ def package_for_triton(model: str | Path, out: Path, *, most: int = 8, wait_us: 
 def _served(path: Path, most: int) -> Served:
     if path.suffix.lower() == ".onnx":
         load_engine(path).close()  # says what is wrong with it
-        return Served("onnxruntime", "model.onnx", ModelSpec.from_metadata(metadata_of(path), path), None, most)
+        return Served("onnxruntime", "model.onnx", spec_of(path), None, most)
     if path.suffix.lower() != ".engine":
         raise ModelError(
             f"{path} cannot be served", found=path.suffix or "no suffix", remedy="give an .onnx or .engine"

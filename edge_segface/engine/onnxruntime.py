@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -82,12 +83,22 @@ class OnnxRuntimeEngine:
             ) from error
 
 
-def metadata_of(path: Path) -> dict[str, str]:
-    """What an ONNX file says of itself, for engines whose own reader drops it."""
+def spec_of(path: Path) -> ModelSpec:
+    """What an ONNX file says of itself, without making it ready to run."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    metadata: dict[str, str] = open_session(path, options).get_modelmeta().custom_metadata_map
-    return metadata
+    return ModelSpec.from_metadata(open_session(path, options).get_modelmeta().custom_metadata_map, path)
+
+
+def installed() -> list[str]:
+    """The distributions of ONNX Runtime here. There must be one: they install the same folder, over each other."""
+    found = []
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def open_session(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.engine.base import check_has_labels, check_images, check_model_file, check_tensors, check_threads
-from edge_segface.engine.onnxruntime import metadata_of
+from edge_segface.engine.onnxruntime import spec_of
 from edge_segface.errors import MissingExtra, ModelError, first_line
 from edge_segface.files import write_bytes
 from edge_segface.frames import UInt8Array
@@ -132,7 +132,7 @@ def results_of(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
 def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
     """One of our .onnx files, or the .xml made of one, with what it says of itself."""
     check_model_file(path)
-    metadata = metadata_of(path) if path.suffix.lower() == ".onnx" else {}  # ONNX Runtime also says what is wrong
+    spec = spec_of(path) if path.suffix.lower() == ".onnx" else None  # by ONNX Runtime, which also says what is wrong
     try:
         model = core.read_model(path)
     except RuntimeError as error:
@@ -141,9 +141,9 @@ def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
             found=first_line(error),
             remedy="copy or build it again",
         ) from error
-    if model.has_rt_info(SPEC_PATH):
-        metadata = {METADATA_KEY: model.get_rt_info(SPEC_PATH).astype(str)}
-    spec = ModelSpec.from_metadata(metadata, path)
+    if spec is None:
+        there = model.has_rt_info(SPEC_PATH)
+        spec = ModelSpec.from_metadata({METADATA_KEY: model.get_rt_info(SPEC_PATH).astype(str)} if there else {}, path)
     tensors = [
         (port.get_any_name(), port.get_element_type().to_dtype().name, [_side(side) for side in port.partial_shape][1:])
         for port in (*model.inputs, *model.outputs)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from onnx import ModelProto, helper
 
 from edge_segface import __version__
 from edge_segface.calibration.artefact import CalibrationSet
+from edge_segface.engine.onnxruntime import installed
 from edge_segface.errors import MissingExtra, ModelError, QuantizeError
 from edge_segface.export.lint import lint
 from edge_segface.export.qdq import (
@@ -158,13 +159,7 @@ def check_names(patterns: Sequence[str], model: ModelProto) -> None:
 
 def check_one_runtime() -> None:
     """Two distributions of ONNX Runtime install the same folder, and break each other."""
-    there = []
-    for package in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            there.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    if len(there) > 1:
+    if len(there := installed()) > 1:
         raise QuantizeError(
             "two distributions of ONNX Runtime are installed over each other",
             found=", ".join(there),
