@@ -501,16 +501,24 @@ def build_engine_command(
 @app.command()
 def package(
     model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file, or an .engine of TensorRT.")],
-    out: Annotated[Path, typer.Option(help="The model repository to write into.")],
-    server: Annotated[Literal["triton"], typer.Option("--for", help="What is to serve it.")],
-    batch: Annotated[int, typer.Option(min=1, help="The most pictures that are put together.")] = 8,
-    wait_us: Annotated[int, typer.Option(min=0, help="How long a picture waits for others, in microseconds.")] = 1000,
+    out: Annotated[Path, typer.Option(help="Folder to write NAME into; for Triton, the model repository.")],
+    host: Annotated[Literal["triton", "deepstream"], typer.Option("--for", help="What is to run it.")],
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="The most pictures at a time: 8 for Triton, 1 for DeepStream.")
+    ] = None,
+    wait_us: Annotated[
+        int, typer.Option(min=0, help="For Triton: how long a picture waits for others, in microseconds.")
+    ] = 1000,
 ) -> None:
-    """Hand a model over to a server made for many streams."""
-    from edge_segface.package import package_for_triton
+    """Hand a model over to what is made for many streams."""
+    from edge_segface.package import package_for_deepstream, package_for_triton
 
-    folder = package_for_triton(model, out, most=batch, wait_us=wait_us)
-    typer.echo(f"{folder}  serve it with: {server}server --model-repository={out}")
+    if host == "triton":
+        folder = package_for_triton(model, out, most=batch or 8, wait_us=wait_us)
+        typer.echo(f"{folder}  serve it with: tritonserver --model-repository={out}")
+    else:
+        folder = package_for_deepstream(model, out, most=batch or 1)
+        typer.echo(f"{folder}  in a pipeline: nvinfer config-file-path={folder / 'config_infer.txt'}")
 
 
 @app.command()
