@@ -154,7 +154,5 @@ def nvinfer_config(spec: ModelSpec, most: int) -> str:
         "symmetric-padding": 1,
         "process-mode": 1,
     }
-    words = (
-        f"# {spec.name} of edge-segface: {spec.label_space}, {spec.precision}, {spec.input_size} px\n"
-    )
+    words = f"# {spec.name} of edge-segface: {spec.label_space}, {spec.precision}, {spec.input_size} px\n"
     return words + "[property]\n" + "".join(f"{key}={value}\n" for key, value in values.items())

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,10 +18,12 @@ from edge_segface.engine.base import Engine
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.engine.openvino import planar, read_model
 from edge_segface.errors import ImageError, InputError, MissingExtra, ModelError
+from edge_segface.export.lower import lower
 from edge_segface.export.onnx_file import export_onnx
 from edge_segface.frames import RoI, crop
 from edge_segface.model.checkpoint import load_weights
 from edge_segface.model.segface import normalised
+from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.parser import FaceParser
 from edge_segface.warp.training import WarpedSegFace
 from edge_segface.weights import FOLDER
@@ -185,6 +188,36 @@ def test_openvino_resizes_planes_and_chooses_over_planes() -> None:
         assert str(before[1]) == str(after[1])  # channels are second, and stay as many
     [choice] = [node for node in model.get_ordered_ops() if node.get_type_name() == "TopK"]
     assert choice.get_axis() == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "floor"),
+    [
+        ("edge-256", {"runtime": "onnxruntime"}, 0.995),
+        ("edge-256", {"runtime": "openvino", "precision": "fp32"}, 0.995),
+        ("edge-256", {"runtime": "openvino", "precision": "bf16"}, 0.99),
+        ("fp16", {"runtime": "onnxruntime"}, 0.99),
+        ("fp16", {"runtime": "openvino"}, 0.99),
+    ],
+)
+def test_every_engine_does_what_torch_does(
+    model: str, settings: dict[str, Any], floor: float, portrait: np.ndarray, fp16: Path
+) -> None:
+    """From the picture to its class map, near and far."""
+    rois = [RoI((180, 110), side) for side in (140, 200, 240, 300, 360)]
+    expected = FaceParser(TorchEngine(load_weights(FOLDER / "edge.pt"), 256)).batch([portrait] * 5, rois)
+    with FaceParser(fp16 if model == "fp16" else model, **settings) as parser:
+        found = parser.batch([portrait] * 5, rois)
+    same = [one.labels == other.labels for one, other in zip(expected, found, strict=True)]
+    assert np.mean(same) >= floor
+
+
+@pytest.fixture(scope="module")
+def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("modelopt", reason="nvidia-modelopt, which lowers precision, is not installed here")
+    path = tmp_path_factory.mktemp("fp16") / "edge-256-fp16.onnx"
+    lower(BUNDLED, "fp16", None, path)
+    return path
 
 
 def test_a_file_that_the_runtime_does_not_run(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ class _Build:
         remedy = ""
         if "memory" in said.lower():
             remedy = "allow less with --workspace MB, or close what else uses the device"
-        elif "35" in said or "driver" in said.lower() or "cuda" in said.lower():
+        elif "driver" in said.lower() or "cuda" in said.lower():
             remedy = "TensorRT builds on the device itself; without a GPU take --runtime tensorrt-rtx or openvino"
         return EngineError(f"{TITLES[self.runtime]} {self.trt.__version__} {what}", found=said, remedy=remedy)
 
