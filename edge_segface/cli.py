@@ -56,16 +56,64 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out samples tha
 def demo(
     model: Model = DEFAULT_MODEL,
     out: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json.")] = Path("demo"),
-    frames: Annotated[int, typer.Option(min=2, help="How often the picture is parsed.")] = 100,
+    frames: Annotated[int, typer.Option(min=2, help="How long the clip runs.")] = 300,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
-    """Parse the built-in picture over and over: what it sees, and how fast."""
+    """Run the camera loop on the built-in clip, in the fastest engine here: what it sees, and how fast."""
     from edge_segface.console import print_demo
     from edge_segface.demo import run_demo
 
     print_demo(run_demo(model, out, frames, **engine_options(threads, runtime, provider)))
+
+
+@app.command()
+def webcam(
+    source: Annotated[
+        str,
+        typer.Option(
+            help="A number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, pictures, or demo."
+        ),
+    ] = "0",
+    model: Model = DEFAULT_MODEL,
+    headless: Annotated[bool, typer.Option("--headless", help="Open no window.")] = False,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record what is drawn: .mp4, .mkv, .mov or .avi.")] = None,
+    save_masks: Annotated[Path | None, typer.Option(help="Folder for a PNG of class ids for every frame.")] = None,
+    serve: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a page that shows it; other hosts than loopback need a token.")
+    ] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    max_faces: Annotated[int, typer.Option(min=1, max=64, help="How many faces are followed at most.")] = 4,
+    stabilise: Annotated[bool, typer.Option("--stabilise", help="Steady the classes over time.")] = False,
+    detector: Annotated[
+        Path | None, typer.Option(help="A model file for OpenCV's FaceDetectorYN, instead of the parser's own search.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT to ask of a camera.")] = "640x480",
+    rate: Annotated[float, typer.Option(min=1, help="Frames per second to ask of a camera.")] = 30,
+    opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the classes over the picture.")] = 0.6,
+    threads: Threads = None,
+    runtime: RuntimeOption = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Parse the faces of a camera, stream or video, and say how fast, from glass to result."""
+    from edge_segface.camera.loop import LoopSettings
+    from edge_segface.camera.run import Outputs, run_webcam
+    from edge_segface.camera.sources import Wanted, size_from
+    from edge_segface.camera.tracker import open_detector
+    from edge_segface.console import loop_status, notify, print_loop
+    from edge_segface.files import write_text
+    from edge_segface.parser import FaceParser
+
+    wanted = Wanted(size_from(size), rate)
+    outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve)
+    settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, opacity)
+    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
+        report = run_webcam(parser, source, wanted, outputs, settings, say=notify, shown=loop_status)
+    if json_out is not None:
+        write_text(json.dumps(report, indent=2) + "\n", json_out)
+    print_loop(report)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from edge_segface.bench.rounds import Timed
     from edge_segface.build import Built
+    from edge_segface.camera.loop import CameraLoop
     from edge_segface.data import Dataset
     from edge_segface.demo import DemoResult
     from edge_segface.doctor import Finding
@@ -266,18 +268,53 @@ def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
         )
 
 
-def print_demo(result: DemoResult) -> None:
-    report = result.report
+@contextmanager
+def loop_status(loop: CameraLoop) -> Iterator[None]:
+    """A line that is always there while the loop runs, for who sits at a terminal."""
+    with Live(
+        get_renderable=lambda: Text("   ".join(loop.lines())), console=stderr, refresh_per_second=2, transient=True
+    ):
+        yield
+
+
+def print_loop(report: dict[str, Any]) -> None:
     table = Table(title=f"{report['model']} on {report['engine']}", title_justify="left")
     for column in ("stage", "p50 ms", "p90 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    for name, times in report["stages_ms"].items():
-        table.add_row(name, *(f"{times[p]:.2f}" for p in ("p50", "p90", "p99")))
+    rows = {**report["stages_ms"], "glass to result": report["latency_ms"]}
+    for name, times in rows.items():
+        if times:
+            table.add_row(name, *(f"{times[p]:.2f}" for p in ("p50", "p90", "p99")), end_section=name == list(rows)[-2])
     stdout.print(table)
-    stdout.print(f"engine only       {report['engine_fps']:8.2f} FPS")
-    stdout.print(f"picture to result {report['glass_to_result_fps']:8.2f} FPS")
-    stdout.print(f"paper             {report['paper_fps']:8.2f} FPS (SegFace MobileNetV3 at 512; machine not stated)")
+    stdout.print(f"engine only     {_fps(report['engine_fps'])} FPS")
+    times = "" if report["of_paper"] is None else f", {report['of_paper']:.2f} times the paper's"
+    stdout.print(f"glass to result {_fps(report['glass_to_result_fps'])} FPS{times}")
+    stdout.print(f"paper           {_fps(report['paper_fps'])} FPS (SegFace MobileNetV3 at 512; machine not stated)")
+    faces = "" if report["faces_per_frame"] is None else f", {report['faces_per_frame']} faces a frame"
+    stdout.print(f"{report['frames']} frames in {report['seconds']:.1f} s{faces}; bound by: {report['bound_by']}")
+    lost = {
+        "dropped": "dropped for newer ones",
+        "unshown": "parsed and not shown",
+        "reconnects": "times connected again",
+    }
+    said = [f"{report[key]} {words}" for key, words in lost.items() if report[key]]
+    if said:
+        stdout.print(", ".join(said))
+    if report["flicker_percent"] and report["flicker_percent"]["with"] is not None:
+        flicker = report["flicker_percent"]
+        stdout.print(
+            f"flicker: {flicker['with']:.2f} % of still pixels change their class from frame to frame, "
+            f"{flicker['without']:.2f} % without the stabiliser"
+        )
     stdout.print(f"{report['source']}; {report['machine']['cpu']}, {report['machine']['cores']} cores")
-    seen = (f"{part.replace('_', ' ')} {100 * share:.1f} %" for part, share in report["shares"].items())
+
+
+def _fps(value: float | None) -> str:
+    return "       -" if value is None else f"{value:8.2f}"
+
+
+def print_demo(result: DemoResult) -> None:
+    print_loop(result.report)
+    seen = (f"{part.replace('_', ' ')} {100 * share:.1f} %" for part, share in result.report["shares"].items())
     stdout.print("seen: " + ", ".join(seen))
     stdout.print(f"wrote {result.picture} and {result.json}")

@@ -1,4 +1,4 @@
-"""The built-in picture through an engine: what it sees, and how fast."""
+"""The camera loop on the built-in clip: what it sees, and how fast."""
 
 from __future__ import annotations
 
@@ -7,67 +7,68 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from edge_segface.bench.stopwatch import PAPER_FPS, Stopwatch, machine
-from edge_segface.draw import overlay, side_by_side
+from edge_segface.bench.rounds import on_every_runtime
+from edge_segface.camera.grabber import Grabber
+from edge_segface.camera.loop import CameraLoop, LoopSettings
+from edge_segface.camera.sinks import Shown
+from edge_segface.camera.sources import DemoSource
+from edge_segface.draw import side_by_side
+from edge_segface.engine import RUNTIMES, Runtime
 from edge_segface.files import write_text
-from edge_segface.frames import ClassMap, RoI, crop, pasted
+from edge_segface.frames import RoI
 from edge_segface.parser import FaceParser
-from edge_segface.pictures import read_picture, write_picture
-from edge_segface.weights import PORTRAIT
+from edge_segface.pictures import write_picture
+from edge_segface.weights import model_path
 
-WARM_UP = 5
-PORTRAIT_ROI = RoI((180.0, 110.0), 240.0)  # the head in the built-in picture; the camera loop will find its own
+PORTRAIT_ROI = RoI((180.0, 110.0), 240.0)  # the head in the built-in picture
 
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
     report: dict[str, Any]
-    class_map: ClassMap
     picture: Path
     json: Path
 
 
-def run_demo(model: str, out: Path, frames: int, **engine_options: Any) -> DemoResult:
-    """Parses the picture `frames` times, each time from its JPEG bytes to a drawn overlay, as a camera loop would."""
-    encoded = np.frombuffer(PORTRAIT.read_bytes(), dtype=np.uint8)
-    with FaceParser(model, **engine_options) as parser:
-        for _ in range(WARM_UP):
-            _parse_once(parser, encoded, Stopwatch())
-        watch = Stopwatch()
-        for _ in range(frames):
-            watch.lap()
-            class_map = _parse_once(parser, encoded, watch)
-        watch.lap()
-        report = {
-            "model": parser.spec.name,
-            "engine": parser.engine.description,
-            "source": f"built-in picture, {len(encoded) // 1024} KiB of JPEG, RoI given, {frames} times",
-            "engine_fps": round(watch.stage_fps("infer"), 2),
-            "glass_to_result_fps": round(watch.fps(), 2),
-            "paper_fps": PAPER_FPS,
-            "stages_ms": watch.stages_ms(),
-            "dropped": 0,
-            "shares": {part: round(share, 4) for part, share in class_map.shares().items()},
-            "machine": machine(),
-        }
-    picture_path, json_path = out / "demo.png", out / "demo.json"
-    write_picture(side_by_side(read_picture(PORTRAIT), class_map), picture_path)
+class Last:
+    """Keeps what was shown last."""
+
+    name = "demo.png"
+    draws = True
+
+    def __init__(self) -> None:
+        self.shown: Shown | None = None
+
+    def show(self, shown: Shown) -> bool:
+        self.shown = shown
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def run_demo(model: str, out: Path, frames: int, runtime: Runtime | None = None, **engine_options: Any) -> DemoResult:
+    """Runs the loop, drawing every frame. Without `runtime` the fastest here is taken, which is tried out first."""
+    chosen = runtime or fastest(model_path(model), engine_options.get("threads"))
+    last = Last()
+
+    def sinks(source: Grabber) -> list[Last]:  # noqa: ARG001
+        return [last]
+
+    with FaceParser(model, runtime=chosen, **engine_options) as parser:
+        report = CameraLoop(parser, DemoSource, sinks, LoopSettings(frames)).run()
+    assert last.shown is not None
+    shares = last.shown.class_map.shares()
+    report |= {"shares": {part: round(share, 4) for part, share in shares.items()}}
+    picture, json_path = out / "demo.png", out / "demo.json"
+    write_picture(side_by_side(last.shown.frame.image_bgr, last.shown.class_map), picture)
     write_text(json.dumps(report, indent=2) + "\n", json_path)
-    return DemoResult(report, class_map, picture_path, json_path)
+    return DemoResult(report, picture, json_path)
 
 
-def _parse_once(parser: FaceParser, encoded: np.ndarray[Any, np.dtype[np.uint8]], watch: Stopwatch) -> ClassMap:
-    with watch.stage("decode"):
-        image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
-    with watch.stage("crop"):
-        square = crop(image, PORTRAIT_ROI, parser.spec.input_size)
-    with watch.stage("infer"):
-        labels = parser.parse_squares(square[None])[0]
-    with watch.stage("paste"):
-        class_map = ClassMap(pasted(labels, PORTRAIT_ROI, image.shape[:2]), parser.space)
-    with watch.stage("draw"):
-        overlay(image, class_map)
-    return class_map
+def fastest(path: Path, threads: int | None) -> Runtime | None:
+    """Of the runtimes that are installed here for this file; None where there is no choice."""
+    if len(RUNTIMES.get(path.suffix.lower(), ())) < 2:
+        return None
+    timed = on_every_runtime({"model": path}, rounds=6, threads=threads)
+    return min(timed, key=lambda one: one.median_ms).runtime

@@ -66,6 +66,14 @@ class QuantizeError(EdgeSegfaceError):
     """A model whose precision cannot be lowered, or that loses too much by it."""
 
 
+class SourceError(EdgeSegfaceError):
+    """A camera, stream or video that does not open, or breaks off."""
+
+
+class SinkError(EdgeSegfaceError):
+    """A window, recording or page that cannot be had."""
+
+
 class FetchError(EdgeSegfaceError):
     """A download that did not arrive, or is not what was expected."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -50,10 +51,10 @@ def face_ids(space: LabelSpace) -> npt.NDArray[np.uint8]:
     return _ids(FACE_PARTS, space)
 
 
-def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: int = 2) -> list[Face]:
+def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> list[Face]:
     """The faces of a class map, largest first: pieces of skin that show at least so many kinds of inner parts."""
     labels, space = class_map.labels, class_map.space
-    face = np.isin(labels, face_ids(space)).astype(np.uint8)
+    face = np.asarray(cv2.LUT(labels, _is_face(space)), dtype=np.uint8)
     # Opening cuts a thin bridge between two faces.
     opened = np.asarray(cv2.morphologyEx(face, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     count, pieces, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
@@ -82,6 +83,14 @@ def overlap(one: Box, other: Box) -> float:
     return width * height / (sum(areas) - width * height)
 
 
+@cache
+def _is_face(space: LabelSpace) -> UInt8Array:
+    table = np.zeros(256, dtype=np.uint8)
+    table[_ids(FACE_PARTS, space)] = 1
+    return table
+
+
+@cache
 def _kind_of_id(space: LabelSpace) -> npt.NDArray[np.uint8]:
     table = np.zeros(256, dtype=np.uint8)
     for number, kind in enumerate(KINDS, 1):

@@ -189,10 +189,9 @@ def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
         # Upright: rows and columns are looked up apart, which is exact and several times faster than a warp.
         columns = np.rint(matrix[0, 0] * x + matrix[0, 2]).astype(np.intp)
         rows = np.rint(matrix[1, 1] * y + matrix[1, 2]).astype(np.intp)
-        x_inside = (columns >= 0) & (columns < size)
-        y_inside = (rows >= 0) & (rows < size)
-        inside = np.ix_(y_inside, x_inside)
-        target[inside] = square[np.ix_(rows[y_inside], columns[x_inside])]
+        x_inside = slice(*np.searchsorted(columns, (0, size)))
+        y_inside = slice(*np.searchsorted(rows, (0, size)))
+        target[y_inside, x_inside] = square[rows[y_inside]].take(columns[x_inside], axis=1)
         return
     size_wh = (right - left, bottom - top)
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_segface.engine import RUNTIMES, load_engine
+from edge_segface.engine import RUNTIMES, Runtime, load_engine
 
 WARM_UP = 3
 PAUSE_S = 0.03  # threads of ONNX Runtime that wait for work do so busily at first, and take cores from the next
@@ -34,7 +34,7 @@ def interleaved(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[
 @dataclass(frozen=True)
 class Timed:
     model: str
-    runtime: str
+    runtime: Runtime
     description: str  # of the engine
     median_ms: float
     ratio: float  # to the first of the run: the median over rounds; below 1 is faster

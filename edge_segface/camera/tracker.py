@@ -1,0 +1,241 @@
+"""Follows faces from frame to frame by what the parser itself sees; no other network is needed.
+
+Every frame, the squares around the faces that are followed make one batch. Each face's next square follows from its own
+class map. A search for faces that are not followed yet rides along: a wide look or two in the same batch, and a close
+look at what may be a face. How often it does is bounded by the clock, so its cost per second is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.bench.stopwatch import Stopwatch
+from edge_segface.camera.stabiliser import Stabiliser
+from edge_segface.errors import ModelError
+from edge_segface.faces import Box, Face, find_faces, overlap
+from edge_segface.finder import CLOSE_MIN_SHARE, SAME_FACE, WIDE_MIN_SIDE, apart, in_picture, tiles_of
+from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array, crop
+from edge_segface.parser import FaceParser
+
+MAX_FACES = 4
+PATIENCE = 5  # frames in which a face may not be seen before it is given up
+SEARCHES_PER_S = {"lost": 15.0, "tracking": 3.0}
+WIDE_LOOKS = {"lost": 2, "tracking": 1}
+CLOSE_LOOKS = 3
+YOUNG = 10  # frames in which a new face must show two kinds of parts, as in the look that found it
+KEEP_KINDS = 1.0  # what must be seen of it later
+STILL = 0.08  # of the square's side: what a face moves by between frames without being followed at once
+STEADY = 0.15  # so for the logarithm of its size
+
+Detector = Callable[[UInt8Array], list[Face]]
+
+
+@dataclass(eq=False)
+class Track:
+    """A face that is followed: where it was seen, and the square to look at next."""
+
+    number: int
+    face: Face
+    roi: RoI
+    seen: int = 1
+    missed: int = 0
+
+    @property
+    def young(self) -> bool:
+        return self.seen < YOUNG
+
+    def follow(self, face: Face) -> None:
+        """Small changes are smoothed, as they are mostly the parser's; large ones are followed at once."""
+        wanted, side = face.roi, self.roi.side
+        x, y = (new - old for new, old in zip(wanted.centre_xy, self.roi.centre_xy, strict=True))
+        move = min(1.0, max(0.25, math.hypot(x, y) / side / STILL))
+        grow = min(1.0, max(0.15, abs(math.log(wanted.side / side)) / STEADY))
+        centre = (self.roi.centre_xy[0] + move * x, self.roi.centre_xy[1] + move * y)
+        self.roi = RoI(centre, side * (wanted.side / side) ** grow)
+        self.face, self.seen, self.missed = face, self.seen + 1, 0
+
+
+@dataclass(frozen=True, eq=False)
+class Parsed:
+    """What one frame showed of one face: its labels, in the square `roi` of the frame."""
+
+    number: int
+    face: Face
+    roi: RoI
+    labels: UInt8Array
+
+
+class FaceTracker:
+    def __init__(
+        self,
+        parser: FaceParser,
+        *,
+        max_faces: int = MAX_FACES,
+        detector: Detector | None = None,
+        stabiliser: Stabiliser | None = None,
+    ) -> None:
+        if parser.spec.warp is not None:
+            raise ModelError(
+                f"{parser.spec.name} needs five landmarks for every face, which the camera loop does not have",
+                remedy="take a model without a warp, such as edge-256",
+            )
+        self.parser, self.max_faces = parser, max_faces
+        self.tracks: list[Track] = []
+        self.searches = 0
+        self._detector, self._stabiliser = detector, stabiliser
+        self._numbers = count(1)
+        self._size_hw: tuple[int, ...] = ()
+        self._searched_at_s = -math.inf
+
+    def update(self, frame: Frame, watch: Stopwatch) -> list[Parsed]:
+        image = frame.image_bgr
+        if image.shape[:2] != self._size_hw:
+            self._start(image.shape[:2])
+        searching = self._search_is_due(frame.captured_at_s)
+        wide = self._wide_looks() if searching and self._detector is None else []
+        looked_at = [track.roi for track in self.tracks]
+        squares, results = self._look(image, [*looked_at, *wide], watch)
+        with watch.stage("track"):
+            parsed = self._follow(looked_at, squares, results)
+            candidates = self._candidates(wide, results["labels"][len(looked_at) :]) if wide else []
+            if searching and self._detector is not None:
+                candidates = self._new(self._detector(image))
+        if candidates:
+            parsed += self._confirm(image, candidates, watch)
+        return parsed
+
+    def _start(self, size_hw: tuple[int, ...]) -> None:
+        """Of a source, or of another size of its pictures: what was followed is gone."""
+        self._size_hw = size_hw
+        self.tracks = []
+        self._wide = cycle(tiles_of(size_hw))
+
+    def _search_is_due(self, now_s: float) -> bool:
+        if len(self.tracks) >= self.max_faces:
+            return False
+        if now_s - self._searched_at_s < 1 / SEARCHES_PER_S[self._state]:
+            return False
+        self._searched_at_s = now_s
+        self.searches += 1
+        return True
+
+    @property
+    def _state(self) -> str:
+        return "tracking" if self.tracks else "lost"
+
+    def _wide_looks(self) -> list[RoI]:
+        """The whole frame, and tiles of it in turn."""
+        whole = RoI.whole((self._size_hw[0], self._size_hw[1]))
+        if WIDE_LOOKS[self._state] == 1:
+            return [whole if self.searches % 5 == 0 else next(self._wide)]
+        return [whole, *(next(self._wide) for _ in range(WIDE_LOOKS[self._state] - 1))]
+
+    def _look(
+        self, image: UInt8Array, rois: Sequence[RoI], watch: Stopwatch
+    ) -> tuple[UInt8Array, dict[str, npt.NDArray[Any]]]:
+        size = self.parser.spec.input_size
+        if not rois:
+            return np.empty((0, size, size, 3), np.uint8), {"labels": np.empty((0, size, size), np.uint8)}
+        with watch.stage("crop"):
+            squares = np.stack([crop(image, roi, size) for roi in rois])
+        with watch.stage("infer"):
+            results = self.parser.engine.infer_all(squares)
+        return squares, results
+
+    def _follow(self, rois: list[RoI], squares: UInt8Array, results: dict[str, npt.NDArray[Any]]) -> list[Parsed]:
+        parsed: list[Parsed] = []
+        for index, (track, roi) in enumerate(zip(list(self.tracks), rois, strict=True)):
+            labels = results["labels"][index]
+            seen = self._faces(labels, roi, CLOSE_MIN_SHARE / 2, 2 if track.young else KEEP_KINDS)
+            face = max(seen, key=lambda face: overlap(face.box_xyxy, track.face.box_xyxy), default=None)
+            twin = face is not None and any(overlap(face.box_xyxy, one.face.box_xyxy) > SAME_FACE for one in parsed)
+            if face is None or twin:
+                track.missed += 1
+                if twin or track.young or track.missed > PATIENCE:
+                    self._drop(track)
+                    continue
+            else:
+                track.follow(face)
+            if self._stabiliser is not None:
+                labels = self._stabiliser(track.number, roi, squares[index], labels, results.get("logits"), index)
+            parsed.append(Parsed(track.number, track.face, roi, labels))
+        return parsed
+
+    def _drop(self, track: Track) -> None:
+        self.tracks.remove(track)
+        if self._stabiliser is not None:
+            self._stabiliser.forget(track.number)
+
+    def _faces(self, labels: UInt8Array, roi: RoI, min_share: float, kinds: float) -> list[Face]:
+        size = self.parser.spec.input_size
+        found = find_faces(ClassMap(labels, self.parser.space), min_side=round(min_share * size), kinds=kinds)
+        return [Face(in_picture(face.box_xyxy, roi, size), face.score) for face in found]
+
+    def _candidates(self, wide: list[RoI], labels: npt.NDArray[Any]) -> list[Face]:
+        """What may be a face in wide looks: there it may be too small to show more than skin."""
+        size = self.parser.spec.input_size
+        seen = [
+            face
+            for roi, one in zip(wide, labels, strict=True)
+            for face in self._faces(one, roi, WIDE_MIN_SIDE / size, 0)
+        ]
+        return self._new(seen)
+
+    def _new(self, faces: list[Face]) -> list[Face]:
+        """Those that are not followed yet, the largest first."""
+        followed = [track.face.box_xyxy for track in self.tracks]
+        new = [face for face in apart(faces) if not any(covers(box, face.box_xyxy) for box in followed)]
+        return new[:CLOSE_LOOKS]
+
+    def _confirm(self, image: UInt8Array, candidates: list[Face], watch: Stopwatch) -> list[Parsed]:
+        """A close look at each; what shows eyes, nose or mouth is a face, and is followed from now on."""
+        rois = [face.roi for face in candidates]
+        _, results = self._look(image, rois, watch)
+        parsed = []
+        with watch.stage("track"):
+            for candidate, roi, labels in zip(candidates, rois, results["labels"], strict=True):
+                seen = self._faces(labels, roi, CLOSE_MIN_SHARE, 2)
+                face = max(seen, key=lambda face: overlap(face.box_xyxy, candidate.box_xyxy), default=None)
+                if face is None or len(self.tracks) >= self.max_faces:
+                    continue
+                if any(covers(track.face.box_xyxy, face.box_xyxy) for track in self.tracks):
+                    continue
+                track = Track(next(self._numbers), face, face.roi)
+                self.tracks.append(track)
+                parsed.append(Parsed(track.number, face, roi, labels))
+        return parsed
+
+
+def covers(box: Box, other: Box) -> bool:
+    """Whether the second box is of the same face as the first, or of a part of it."""
+    x, y = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
+    inside = box[0] <= x <= box[2] and box[1] <= y <= box[3]
+    return inside or overlap(box, other) >= SAME_FACE
+
+
+def open_detector(path: Path, threshold: float = 0.7) -> Detector:
+    """OpenCV's FaceDetectorYN with a model file of the user's, such as YuNet."""
+    try:
+        network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold)
+    except cv2.error as error:
+        raise ModelError(
+            f"{path} is no model for OpenCV's FaceDetectorYN", found=str(error).strip().splitlines()[-1]
+        ) from error
+
+    def detect(image_bgr: UInt8Array) -> list[Face]:
+        network.setInputSize((image_bgr.shape[1], image_bgr.shape[0]))
+        _, rows = network.detect(image_bgr)
+        return (
+            [] if rows is None else [Face((x, y, x + w, y + h), s) for x, y, w, h, *_, s in rows.astype(float).tolist()]
+        )
+
+    return detect

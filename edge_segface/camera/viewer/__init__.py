@@ -1,0 +1,1 @@
+"""A web page that shows a running loop, for boards without a screen."""
