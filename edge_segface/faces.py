@@ -17,6 +17,7 @@ INNER_PARTS = (
     "left_brow", "right_brow", "left_eye", "right_eye", "nose", "inner_mouth", "lower_lip", "upper_lip", "glasses",
 )  # fmt: skip
 FACE_PARTS = ("skin", *INNER_PARTS)
+HEAD_PARTS = (*FACE_PARTS, "hair", "hat", "left_ear", "right_ear", "earring")
 # Kinds of inner parts, of which a face shows at least two: skin alone may be a hand or a wall.
 KINDS = (
     ("left_brow", "right_brow", "left_eye", "right_eye", "glasses"),
@@ -54,7 +55,7 @@ def face_ids(space: LabelSpace) -> npt.NDArray[np.uint8]:
 def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> list[Face]:
     """The faces of a class map, largest first: pieces of skin that show at least so many kinds of inner parts."""
     labels, space = class_map.labels, class_map.space
-    face = np.asarray(cv2.LUT(labels, _is_face(space)), dtype=np.uint8)
+    face = np.asarray(cv2.LUT(labels, _table(FACE_PARTS, space)), dtype=np.uint8)
     # Opening cuts a thin bridge between two faces.
     opened = np.asarray(cv2.morphologyEx(face, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     count, pieces, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
@@ -83,10 +84,21 @@ def overlap(one: Box, other: Box) -> float:
     return width * height / (sum(areas) - width * height)
 
 
+def head_box(labels: UInt8Array, space: LabelSpace, face: Box) -> Box:
+    """What belongs to a head, hair and hat with it, as far as a neighbour's is not to be feared."""
+    reach = max(face[2] - face[0], face[3] - face[1])
+    left, top = (max(0, round(edge - reach)) for edge in face[:2])
+    right, bottom = (round(edge + reach) for edge in face[2:])
+    part = np.ascontiguousarray(labels[top:bottom, left:right])
+    x, y, width, height = cv2.boundingRect(np.asarray(cv2.LUT(part, _table(HEAD_PARTS, space))))
+    return float(left + x), float(top + y), float(left + x + width), float(top + y + height)
+
+
 @cache
-def _is_face(space: LabelSpace) -> UInt8Array:
+def _table(parts: tuple[str, ...], space: LabelSpace) -> UInt8Array:
+    """1 for the ids of these parts, else 0."""
     table = np.zeros(256, dtype=np.uint8)
-    table[_ids(FACE_PARTS, space)] = 1
+    table[_ids(parts, space)] = 1
     return table
 
 

@@ -31,7 +31,7 @@ SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl names from Python 3.10 on, and
 FIRST_FRAME_S = 2.0  # for all but the last candidate
 LAST_FRAME_S = 10.0  # a stream far away may take its time
 STALL_S = 5.0
-SAID = 12
+SAID = 60  # lines
 CAPS = re.compile(r"GstFdSink:\S+sink: caps = video/x-raw.*?width=\(int\)(\d+), height=\(int\)(\d+)")
 OURS = ["!", "queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0", "leaky=downstream"]
 
@@ -61,12 +61,13 @@ def user_pipeline(text: str) -> Pipeline:
 
 
 class GstSource:
-    """The first of several pipelines that gives a frame in time."""
+    """The first of several pipelines that gives a frame in time. The end of one that is `endless` is a failure."""
 
     live = True
     fps = 30.0
 
-    def __init__(self, title: str, pipelines: Sequence[Pipeline]) -> None:
+    def __init__(self, title: str, pipelines: Sequence[Pipeline], *, endless: bool = True) -> None:
+        self._title, self._endless = title, endless
         if shutil.which("gst-launch-1.0") is None:
             raise SourceError(
                 f"{title} needs GStreamer, and there is no gst-launch-1.0 here",
@@ -94,10 +95,13 @@ class GstSource:
         raise failures[-1]
 
     def read(self) -> UInt8Array | None:
-        if self._first is not None:
-            frame, self._first = self._first, None
+        frame, self._first = self._first, None
+        if frame is not None:
             return frame
-        return self._child.frame(STALL_S)
+        frame = self._child.frame(STALL_S)
+        if frame is None and self._endless:
+            raise SourceError(f"{self._title} broke off", found="the end of the stream")
+        return frame
 
     def close(self) -> None:
         self._child.close()
@@ -185,7 +189,7 @@ class Child:
         if self.process.poll() is not None:
             self._listener.join(1)
         words = [line for line in self._said if line.startswith(("ERROR", "WARNING", "erroneous"))] or list(self._said)
-        return SourceError(f"{self._name} {what}", found=" ".join(words[-2:])[:300] or "it said nothing")
+        return SourceError(f"{self._name} {what}", found=" ".join(words[:2])[:300] or "it said nothing")
 
 
 @cache

@@ -61,7 +61,7 @@ def open_source(text: str, wanted: Wanted | None = None) -> Source:
     if text == "demo":
         return DemoSource(wanted.size_wh)
     if text.startswith("gst:"):
-        return GstSource("the pipeline", [user_pipeline(text.removeprefix("gst:"))])
+        return GstSource("the pipeline", [user_pipeline(text.removeprefix("gst:"))], endless=False)
     if found := re.fullmatch(r"csi://(\d+)", text):
         return GstSource(f"CSI camera {found[1]}", csi_pipelines(int(found[1]), wanted))
     if text.startswith(("rtsp://", "rtsps://")):
@@ -70,8 +70,8 @@ def open_source(text: str, wanted: Wanted | None = None) -> Source:
         return open_stream(text)
     if found := re.fullmatch(r"(?:v4l2://)?/dev/video(\d+)|(\d+)", text):
         return open_usb(int(found[1] or found[2]), wanted)
-    if "://" in text and not text.startswith("file://"):
-        raise SourceError(f"{text} is no source", remedy=f"give {GRAMMAR}")
+    if not text or ("://" in text and not text.startswith("file://")):
+        raise SourceError(f"{text!r} is no source", remedy=f"give {GRAMMAR}")
     return open_files(text.removeprefix("file://"))
 
 
@@ -80,7 +80,7 @@ def open_files(text: str) -> Source:
     if path.is_dir() or path.suffix.lower() in SUFFIXES or any(sign in text for sign in "*?["):
         return PictureSource(text)
     if not path.exists():
-        raise SourceError(f"{text or 'an empty name'} does not exist", remedy=f"give {GRAMMAR}")
+        raise SourceError(f"{text} does not exist", remedy=f"give {GRAMMAR}")
     return VideoSource(path)
 
 
@@ -115,7 +115,7 @@ class DemoSource:
         """Picture -> frame. With `leaves` the face is out of sight for a part of every ten seconds (at 30 a second)."""
         width, height = self.size_wh
         time_s = number / 30
-        scale = height / 352 * (1.15 + 0.35 * math.sin(0.9 * time_s))
+        scale = height / 352 * (1.05 + 0.3 * math.sin(0.9 * time_s))
         angle = math.radians(12 * math.sin(1.3 * time_s))
         x = width / 2 + 0.16 * width * math.sin(0.7 * time_s)
         y = height / 2 + 0.1 * height * math.sin(1.1 * time_s)

@@ -1,8 +1,9 @@
 """Steadies the class maps of faces over time, and measures how much they flicker.
 
 For every face it keeps an average over time of what speaks for each class, at a quarter of the square's size: the
-model's logits, or, of a model that returns labels alone, the shares of classes in cells of 4x4 pixels. Where the
-picture moves the average follows at once, so that nothing trails behind; where it is still, only slowly.
+model's logits as shares, or, of a model that returns labels alone, the shares of classes in cells of 4x4 pixels. Where
+the picture moves, the average follows at once and labels are let out as they come, so that nothing trails behind. Where
+it is still, a pixel keeps its class until the average clearly speaks for another.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from edge_segface.frames import RoI, UInt8Array
 
 CELL = 4
 SLOW = 0.25  # how far the average follows where nothing moves
+CLEARLY = 0.1  # by how much the share of another class must exceed that of a pixel's own
 STILL, MOVING = 3.0, 14.0  # grey levels between two pictures of a cell: below and above which it does
 
 BESIDE = np.ones((3, 3), dtype=np.uint8)
@@ -66,65 +68,73 @@ class Stabiliser:
         """The labels to let out for a face. `logits` are those of a batch, in which it is at `index`."""
         size = len(labels)
         grey = cell_means(np.asarray(cv2.cvtColor(square_bgr, cv2.COLOR_BGR2GRAY), dtype=np.uint8))
-        fresh = (
-            shares_of(labels, self._classes)
-            if logits is None
-            else np.ascontiguousarray(logits[index].transpose(1, 2, 0))
-        )
+        fresh = shares_of(labels, self._classes) if logits is None else softmax(logits[index])
         memory = self._memories.get(face)
         if memory is None:
             self._memories[face] = Memory(roi, grey, fresh, labels, labels)
             return labels
-        matrix = roi.square_from_frame(size // CELL) @ np.vstack(
-            [cv2.invertAffineTransform(memory.roi.square_from_frame(size // CELL)), [0, 0, 1]]
+        cells = size // CELL
+        matrix = roi.square_from_frame(cells) @ np.vstack(
+            [cv2.invertAffineTransform(memory.roi.square_from_frame(cells)), [0, 0, 1]]
         )
         # What lies beside a moving edge may be uncovered.
         change = np.asarray(cv2.dilate(np.abs(grey - moved(memory.grey, matrix)), BESIDE), dtype=np.float32)
         rate = SLOW + (1 - SLOW) * np.clip((change - STILL) / (MOVING - STILL), 0, 1)[..., None]
         average = moved(memory.evidence, matrix)
         average += rate * (fresh - average)
-        steady = chosen(average, fresh, labels)
-        self._count(memory, matrix, change, labels, steady)
-        self._memories[face] = Memory(roi, grey, average.astype(np.float32), labels, steady)
+
+        fine = matrix.copy()  # the same move, in pixels instead of cells
+        middle = (CELL - 1) / 2
+        fine[:, 2] = CELL * matrix[:, 2] + middle - matrix[:, :2].sum(axis=1) * middle
+        raw_before, steady_before = (
+            np.asarray(cv2.warpAffine(one, fine, (size, size), flags=cv2.INTER_NEAREST), dtype=np.uint8)
+            for one in (memory.raw, memory.steady)
+        )
+        still = cv2.resize((change < STILL).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST).astype(
+            bool
+        )
+        steady = kept(steady_before, labels, still, average)
+        self.flicker.still += int(np.count_nonzero(still))
+        self.flicker.raw += int(np.count_nonzero((raw_before != labels) & still))
+        self.flicker.steady += int(np.count_nonzero((steady_before != steady) & still))
+        self._memories[face] = Memory(roi, grey, average, labels, steady)
         return steady
 
     def forget(self, face: int) -> None:
         self._memories.pop(face, None)
 
-    def _count(
-        self, memory: Memory, matrix: npt.NDArray[np.float64], change: Float32, raw: UInt8Array, steady: UInt8Array
-    ) -> None:
-        size_wh = (raw.shape[1], raw.shape[0])
-        still = cv2.resize((change < STILL).astype(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST).astype(bool)
-        fine = matrix.copy()  # the same move, in pixels instead of cells
-        fine[:, 2] = CELL * (matrix[:, 2] + matrix[:, :2].sum(axis=1) / 2 - 0.5) - matrix[:, :2].sum(axis=1) / 2 + 0.5
-        flags = cv2.INTER_NEAREST
-        before_raw, before_steady = (
-            cv2.warpAffine(one, fine, size_wh, flags=flags) for one in (memory.raw, memory.steady)
-        )
-        self.flicker.still += int(still.sum())
-        self.flicker.raw += int(((before_raw != raw) & still).sum())
-        self.flicker.steady += int(((before_steady != steady) & still).sum())
+
+def kept(before: UInt8Array, labels: UInt8Array, still: npt.NDArray[np.bool_], average: Float32) -> UInt8Array:
+    """The labels, but where it is still the ones before, unless the average clearly speaks for the new."""
+    ys, xs = np.nonzero((before != labels) & still)
+    old, new = before[ys, xs], labels[ys, xs]
+    gain = between_cells(average, ys, xs, new) - between_cells(average, ys, xs, old)
+    keep = gain < CLEARLY
+    steady: UInt8Array = labels.copy()
+    steady[ys[keep], xs[keep]] = old[keep]
+    return steady
 
 
-def chosen(average: Float32, fresh: Float32, labels: UInt8Array) -> UInt8Array:
-    """The labels as they came where average and fresh evidence agree, as they are finer; else what the average says."""
-    cells = average.argmax(axis=2) != fresh.argmax(axis=2)
-    if not cells.any():
-        return labels
-    left, top, width, height = cv2.boundingRect(cv2.dilate(cells.astype(np.uint8), BESIDE))
-    there = np.s_[top : top + height, left : left + width]
-    pixels = np.s_[CELL * top : CELL * (top + height), CELL * left : CELL * (left + width)]
-    old, new = (larger(one[there]).argmax(axis=2).astype(np.uint8) for one in (average, fresh))
-    result: UInt8Array = labels.copy()
-    np.copyto(result[pixels], old, where=old != new)
-    return result
+def between_cells(
+    cells: Float32, ys: npt.NDArray[np.intp], xs: npt.NDArray[np.intp], classes: UInt8Array
+) -> npt.NDArray[np.float64]:
+    """The share of a class at single pixels, bilinear between the middles of cells."""
+    most = len(cells) - 1
+    y, x = (np.clip((at + 0.5) / CELL - 0.5, 0, most) for at in (ys, xs))
+    top, left = y.astype(np.intp), x.astype(np.intp)
+    bottom, right = np.minimum(top + 1, most), np.minimum(left + 1, most)
+    down, along = y - top, x - left
+    above = cells[top, left, classes] * (1 - along) + cells[top, right, classes] * along
+    below = cells[bottom, left, classes] * (1 - along) + cells[bottom, right, classes] * along
+    share: npt.NDArray[np.float64] = above * (1 - down) + below * down
+    return share
 
 
-def changed(before: UInt8Array, now: UInt8Array, matrix: npt.NDArray[np.float64], where: npt.NDArray[np.bool_]) -> int:
-    """How many of these pixels are of another class than before, in the square as it lies now."""
-    there = cv2.warpAffine(before, matrix, (now.shape[1], now.shape[0]), flags=cv2.INTER_NEAREST)
-    return int(np.count_nonzero((there != now) & where))
+def softmax(logits: npt.NDArray[np.float32]) -> Float32:
+    """Logits (c h/4 w/4) -> shares (h/4 w/4 c)."""
+    powers = np.exp(logits - logits.max(axis=0))
+    shares: Float32 = np.ascontiguousarray((powers / powers.sum(axis=0)).transpose(1, 2, 0))
+    return shares
 
 
 def shares_of(labels: UInt8Array, classes: int) -> Float32:
@@ -139,13 +149,6 @@ def shares_of(labels: UInt8Array, classes: int) -> Float32:
 def cell_means(plane: UInt8Array | Float32) -> Float32:
     size_wh = (plane.shape[1] // CELL, plane.shape[0] // CELL)
     return np.asarray(cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA), dtype=np.float32)
-
-
-def larger(cells: Float32) -> Float32:
-    size_wh = (cells.shape[1] * CELL, cells.shape[0] * CELL)
-    return np.asarray(
-        cv2.resize(np.ascontiguousarray(cells), size_wh, interpolation=cv2.INTER_LINEAR), dtype=np.float32
-    )
 
 
 def moved(planes: Float32, matrix: npt.NDArray[np.float64]) -> Float32:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edge_segface.bench.stopwatch import Stopwatch
 from edge_segface.camera.stabiliser import Stabiliser
 from edge_segface.errors import ModelError
-from edge_segface.faces import Box, Face, find_faces, overlap
+from edge_segface.faces import ROI_GROWTH, Box, Face, find_faces, head_box, overlap
 from edge_segface.finder import CLOSE_MIN_SHARE, SAME_FACE, WIDE_MIN_SIDE, apart, in_picture, tiles_of
 from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array, crop
 from edge_segface.parser import FaceParser
@@ -35,6 +35,9 @@ YOUNG = 10  # frames in which a new face must show two kinds of parts, as in the
 KEEP_KINDS = 1.0  # what must be seen of it later
 STILL = 0.08  # of the square's side: what a face moves by between frames without being followed at once
 STEADY = 0.15  # so for the logarithm of its size
+QUIET = 0.01  # what the square does not follow at all, of its side
+MOST_GROWTH = 2.8  # of the square over the longer side of the face
+MARGIN = 0.1  # around the head, of the same
 
 Detector = Callable[[UInt8Array], list[Face]]
 
@@ -53,10 +56,12 @@ class Track:
     def young(self) -> bool:
         return self.seen < YOUNG
 
-    def follow(self, face: Face) -> None:
+    def follow(self, face: Face, head: Box) -> None:
         """Small changes are smoothed, as they are mostly the parser's; large ones are followed at once."""
-        wanted, side = face.roi, self.roi.side
+        wanted, side = square_around(face, head), self.roi.side
         x, y = (new - old for new, old in zip(wanted.centre_xy, self.roi.centre_xy, strict=True))
+        if math.hypot(x, y) < QUIET * side and abs(math.log(wanted.side / side)) < 2 * QUIET:
+            wanted, x, y = self.roi, 0.0, 0.0  # the same pixels again, so that nothing shimmers
         move = min(1.0, max(0.25, math.hypot(x, y) / side / STILL))
         grow = min(1.0, max(0.15, abs(math.log(wanted.side / side)) / STEADY))
         centre = (self.roi.centre_xy[0] + move * x, self.roi.centre_xy[1] + move * y)
@@ -164,7 +169,7 @@ class FaceTracker:
                     self._drop(track)
                     continue
             else:
-                track.follow(face)
+                track.follow(face, self._head(labels, roi, face))
             if self._stabiliser is not None:
                 labels = self._stabiliser(track.number, roi, squares[index], labels, results.get("logits"), index)
             parsed.append(Parsed(track.number, track.face, roi, labels))
@@ -179,6 +184,14 @@ class FaceTracker:
         size = self.parser.spec.input_size
         found = find_faces(ClassMap(labels, self.parser.space), min_side=round(min_share * size), kinds=kinds)
         return [Face(in_picture(face.box_xyxy, roi, size), face.score) for face in found]
+
+    def _head(self, labels: UInt8Array, roi: RoI, face: Face) -> Box:
+        size = self.parser.spec.input_size
+        left, top = roi.corners_xy()[0] + 0.5
+        scale = size / roi.side
+        x0, y0, x1, y1 = face.box_xyxy
+        in_square = ((x0 - left) * scale, (y0 - top) * scale, (x1 - left) * scale, (y1 - top) * scale)
+        return in_picture(head_box(labels, self.parser.space, in_square), roi, size)
 
     def _candidates(self, wide: list[RoI], labels: npt.NDArray[Any]) -> list[Face]:
         """What may be a face in wide looks: there it may be too small to show more than skin."""
@@ -213,6 +226,17 @@ class FaceTracker:
                 self.tracks.append(track)
                 parsed.append(Parsed(track.number, face, roi, labels))
         return parsed
+
+
+def square_around(face: Face, head: Box) -> RoI:
+    """As large as in training, and larger where hair or a hat would be cut, up to a bound."""
+    usual = face.roi
+    long = usual.side / ROI_GROWTH
+    half, (x, y) = usual.side / 2, usual.centre_xy
+    left, right = min(x - half, head[0] - MARGIN * long), max(x + half, head[2] + MARGIN * long)
+    top, bottom = min(y - half, head[1] - MARGIN * long), y + half  # hair that falls far down is let go
+    side = min(max(right - left, bottom - top), MOST_GROWTH * long)
+    return RoI(((left + right) / 2, top + side / 2), side)
 
 
 def covers(box: Box, other: Box) -> bool:
