@@ -12,7 +12,7 @@ from edge_segface.calibration.choose import Candidate, choose, covered, varied
 from edge_segface.calibration.collect import Definition, collect, contact_sheet, in_words, load_definition
 from edge_segface.calibration.sources import frames_of, from_dataset, from_frames, shows_something
 from edge_segface.data.drawn import Person, draw_person, open_drawn
-from edge_segface.errors import CalibrationError
+from edge_segface.errors import CalibrationError, SourceError
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.parser import FaceParser
 from tests.conftest import ROOT, assert_one_line_error, run_cli
@@ -156,9 +156,9 @@ def test_a_video_is_sampled_and_its_faces_are_cut_out(parser: FaceParser, tmp_pa
     made = collect(iter(squares), parser.spec, Definition(count=8), "clip", "edge-256")
     assert made.images_bgr.shape == (8, 256, 256, 3)
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
-    with pytest.raises(CalibrationError, match="no frame of .* can be read"):
+    with pytest.raises(SourceError, match="no frame of .* can be read"):
         list(frames_of(str(tmp_path / "broken.mp4"), 1, 1))
-    with pytest.raises(CalibrationError, match="the camera 99 does not open"):
+    with pytest.raises(SourceError, match="there is no camera .dev.video99"):
         list(frames_of("99", 1, 1))
 
 

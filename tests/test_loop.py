@@ -23,10 +23,11 @@ import pytest
 from edge_segface.bench.stopwatch import Durations, Rate, Stopwatch
 from edge_segface.camera.grabber import Grabber
 from edge_segface.camera.gstreamer import GstSource
-from edge_segface.camera.loop import CameraLoop, LoopSettings, square_over
+from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.sinks import Masks, Recording, Shown, Sink, fitted
 from edge_segface.camera.sources import DemoSource, open_source
-from edge_segface.camera.tracker import Parsed
+from edge_segface.camera.stream import parse_stream
+from edge_segface.camera.tracker import Parsed, square_over
 from edge_segface.errors import ModelError, SinkError, SourceError
 from edge_segface.faces import Face
 from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array
@@ -242,6 +243,15 @@ def test_a_square_leaves_the_neighbours_face() -> None:
     assert labels[30, 30] == 3  # where the square shows background
     assert labels[40, 80] == 5
     square_over(Parsed(2, Face((0.0, 0.0, 9.0, 9.0), 1.0), RoI((-500.0, 0.0), 64.0), face), labels)  # outside
+
+
+def test_a_stream_for_programs(parser: FaceParser, tmp_path: Path) -> None:
+    seen = list(parse_stream(str(write_video(tmp_path / "v.mp4", 8)), parser))
+    assert len(seen) == 8
+    for image, class_map, faces in seen:
+        assert image.shape[:2] == class_map.labels.shape == (240, 320)
+        assert class_map.mask("hair").any()
+        assert len(faces) == 1
 
 
 def test_a_model_without_labels_is_refused(parser: FaceParser, monkeypatch: pytest.MonkeyPatch) -> None:

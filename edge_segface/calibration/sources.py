@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from edge_segface.camera.sources import open_source, shows_pictures
 from edge_segface.data import Dataset
 from edge_segface.data.augment import whole
 from edge_segface.errors import CalibrationError
@@ -65,53 +65,26 @@ def from_frames(frames: Iterator[tuple[str, UInt8Array]], parser: FaceParser) ->
 def frames_of(
     source: str, seconds: float, every: int, on_frame: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[str, UInt8Array]]:
-    """Pictures of a folder or glob, every n-th frame of a video, or a camera's frames for some seconds."""
-    if source.isdigit() or source.startswith("/dev/video"):
-        yield from _camera(int(source) if source.isdigit() else source, seconds, every, on_frame)
-    elif Path(source).suffix.lower() in (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg"):
-        yield from _video(Path(source), every, on_frame)
-    else:
+    """Pictures of a folder or glob, every n-th frame of a video, or those of a camera or stream for some seconds."""
+    if shows_pictures(source):
         for path in find_pictures([source]):
             on_frame()
             yield path.stem, read_picture(path)
+        return
+    stream = open_source(source)
+    name, first = ("camera", CAMERA_WARM_UP) if stream.live else (Path(source).stem, 0)
+    until = time.monotonic() + seconds
+    try:
+        for number in itertools.count():
+            frame = stream.read()
+            if frame is None or (stream.live and time.monotonic() > until):
+                break
+            if number >= first and number % every == 0:
+                on_frame()
+                yield f"{name}-{number:06d}", frame
+    finally:
+        stream.close()
 
 
 def shows_something(image_bgr: UInt8Array) -> bool:
     return bool(image_bgr.max() > BLACK and image_bgr.std() > FLAT)
-
-
-def _video(path: Path, every: int, on_frame: Callable[[], None]) -> Iterator[tuple[str, UInt8Array]]:
-    if not path.is_file():
-        raise CalibrationError(f"{path} does not exist", remedy="check the path")
-    video = cv2.VideoCapture(str(path))
-    try:
-        for number in itertools.count():
-            there, frame = video.read()
-            if not there:
-                break
-            if number % every == 0:
-                on_frame()
-                yield f"{path.stem}-{number:06d}", np.asarray(frame, dtype=np.uint8)
-        if number == 0:
-            raise CalibrationError(f"no frame of {path} can be read", remedy="check that it plays elsewhere")
-    finally:
-        video.release()
-
-
-def _camera(
-    device: int | str, seconds: float, every: int, on_frame: Callable[[], None]
-) -> Iterator[tuple[str, UInt8Array]]:
-    camera = cv2.VideoCapture(device)
-    try:
-        if not camera.isOpened():
-            raise CalibrationError(f"the camera {device} does not open", remedy="look for it with: ls /dev/video*")
-        until = time.monotonic() + seconds
-        for number in itertools.count():
-            there, frame = camera.read()
-            if not there or time.monotonic() > until:
-                break
-            if number >= CAMERA_WARM_UP and number % every == 0:
-                on_frame()
-                yield f"camera-{number:06d}", np.asarray(frame, dtype=np.uint8)
-    finally:
-        camera.release()

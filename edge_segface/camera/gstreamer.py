@@ -6,7 +6,6 @@ shell is involved: arguments go to the program one by one.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import select
@@ -113,7 +112,9 @@ class Child:
     def __init__(self, pipeline: Pipeline) -> None:
         self._name = pipeline.name
         ours, its = os.pipe()
-        with suppress(OSError):  # a frame at a time instead of 64 KB; not where users may not
+        with suppress(ImportError, OSError):  # a frame at a time instead of 64 KB; not where users may not
+            import fcntl
+
             fcntl.fcntl(its, SET_PIPE_SIZE, PIPE_BYTES)
         sink = [*OURS, "!", "videoconvert", "!", "video/x-raw,format=BGR", "!", "fdsink", f"fd={its}", "sync=false"]
         try:

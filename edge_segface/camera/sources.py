@@ -75,9 +75,15 @@ def open_source(text: str, wanted: Wanted | None = None) -> Source:
     return open_files(text.removeprefix("file://"))
 
 
+def shows_pictures(text: str) -> bool:
+    """Whether a source is a picture, or a folder or glob of them."""
+    path = Path(text)
+    return path.is_dir() or path.suffix.lower() in SUFFIXES or any(sign in text for sign in "*?[")
+
+
 def open_files(text: str) -> Source:
     path = Path(text)
-    if path.is_dir() or path.suffix.lower() in SUFFIXES or any(sign in text for sign in "*?["):
+    if shows_pictures(text):
         return PictureSource(text)
     if not path.exists():
         raise SourceError(f"{text} does not exist", remedy=f"give {GRAMMAR}")

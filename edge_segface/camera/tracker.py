@@ -23,7 +23,8 @@ from edge_segface.camera.stabiliser import Stabiliser
 from edge_segface.errors import ModelError
 from edge_segface.faces import ROI_GROWTH, Box, Face, find_faces, head_box, overlap
 from edge_segface.finder import CLOSE_MIN_SHARE, SAME_FACE, WIDE_MIN_SIDE, apart, in_picture, tiles_of
-from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array, crop
+from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array, crop, paste
+from edge_segface.labels import LabelSpace
 from edge_segface.parser import FaceParser
 
 MAX_FACES = 4
@@ -226,6 +227,26 @@ class FaceTracker:
                 self.tracks.append(track)
                 parsed.append(Parsed(track.number, face, roi, labels))
         return parsed
+
+
+def class_map_of(faces: Sequence[Parsed], size_hw: tuple[int, ...], space: LabelSpace) -> ClassMap:
+    """All faces of a frame in one map; where squares overlap, what the larger face shows comes first."""
+    labels: UInt8Array = np.zeros(size_hw, dtype=np.uint8)
+    for face in sorted(faces, key=lambda face: face.roi.side):
+        square_over(face, labels)
+    return ClassMap(labels, space)
+
+
+def square_over(face: Parsed, labels: UInt8Array) -> None:
+    """Pastes a face without wiping out what its square shows of a neighbour's."""
+    left, top, right, bottom = face.roi.bounds_xyxy((labels.shape[0], labels.shape[1]))
+    if right <= left or bottom <= top:
+        return
+    before = labels[top:bottom, left:right].copy()
+    paste(face.labels, face.roi, labels)
+    if before.any():
+        after = labels[top:bottom, left:right]
+        np.copyto(after, before, where=after == 0)
 
 
 def square_around(face: Face, head: Box) -> RoI:

@@ -1,0 +1,39 @@
+"""The faces of a source, frame by frame, for programs that do something else with them than show them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+from edge_segface.bench.stopwatch import Stopwatch
+from edge_segface.camera.sources import Wanted, open_source
+from edge_segface.camera.tracker import MAX_FACES, FaceTracker, Parsed, class_map_of
+from edge_segface.frames import ClassMap, Frame, UInt8Array
+from edge_segface.parser import FaceParser
+
+
+class Seen(NamedTuple):
+    image_bgr: UInt8Array
+    class_map: ClassMap  # background outside the faces
+    faces: list[Parsed]
+
+
+def parse_stream(
+    source: str, parser: FaceParser, *, max_faces: int = MAX_FACES, wanted: Wanted | None = None
+) -> Iterator[Seen]:
+    """Every frame of a source as `edge-segface webcam` names it, until it ends or breaks off.
+
+    >>> for image, class_map, faces in parse_stream("0", FaceParser()):
+    ...     hair = class_map.mask("hair")
+    """
+    stream, tracker, watch = open_source(source, wanted), FaceTracker(parser, max_faces=max_faces), Stopwatch()
+    try:
+        for index in count():
+            if (image := stream.read()) is None:
+                return
+            faces = tracker.update(Frame(image, index, time.monotonic()), watch)
+            yield Seen(image, class_map_of(faces, image.shape[:2], parser.space), faces)
+    finally:
+        stream.close()
