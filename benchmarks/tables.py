@@ -14,6 +14,7 @@ import ablation
 import accuracy
 import cpu
 import engines
+import loop
 import precision
 import rewrite
 import scenes
@@ -27,6 +28,7 @@ TABLES = {
     "accuracy": accuracy.table,
     "cpu": cpu.table,
     "engines": engines.table,
+    "loop": loop.table,
     "precision": precision.table,
 }
 
