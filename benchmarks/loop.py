@@ -119,7 +119,7 @@ def soak(asked: argparse.Namespace) -> dict[str, Any]:
 
             def watch() -> None:
                 while not done.wait(1):
-                    if loop.results.count >= min(WARM_UP, asked.frames // 10):
+                    if loop.meter.frames >= min(WARM_UP, asked.frames // 10):
                         megabytes.append(process.memory_info().rss / 1e6)
 
             watcher = threading.Thread(target=watch)
@@ -166,7 +166,7 @@ def failures(_: argparse.Namespace) -> dict[str, Any]:
                 while len(opened) == count:
                     time.sleep(0.02)
                 time.sleep(0.3)
-            loop.stop()
+            loop.stop.set()
 
         killer = threading.Timer(2, kill)
         killer.start()

@@ -91,29 +91,34 @@ def webcam(
         Path | None, typer.Option(help="A model file for OpenCV's FaceDetectorYN, instead of the parser's own search.")
     ] = None,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT to ask of a camera.")] = "640x480",
-    rate: Annotated[float, typer.Option(min=1, help="Frames per second to ask of a camera.")] = 30,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Frames per second to ask of a camera.")] = 30,
     opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the classes over the picture.")] = 0.6,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
     """Parse the faces of a camera, stream or video, and say how fast, from glass to result."""
+    import cv2
+
     from edge_segface.camera.loop import LoopSettings
-    from edge_segface.camera.run import Outputs, run_webcam
+    from edge_segface.camera.run import Outputs, check_report, run_webcam
     from edge_segface.camera.sources import Wanted, size_from
     from edge_segface.camera.tracker import open_detector
     from edge_segface.console import loop_status, notify, print_loop
     from edge_segface.files import write_text
     from edge_segface.parser import FaceParser
 
+    cv2.utils.logging.setLogLevel(0)  # what it would print, our errors say
+    if json_out is not None:
+        check_report(json_out)
     wanted = Wanted(size_from(size), rate)
     outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve)
     settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, opacity)
     with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
         report = run_webcam(parser, source, wanted, outputs, settings, say=notify, shown=loop_status)
+    print_loop(report)
     if json_out is not None:
         write_text(json.dumps(report, indent=2) + "\n", json_out)
-    print_loop(report)
 
 
 @app.command()
@@ -721,7 +726,8 @@ def notify_lost_parts(source: LabelSpace, target: LabelSpace) -> None:
 
 def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does, so that what is half written is removed
-        if number := getattr(signal, name, None):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda caught, frame: sys.exit(128 + caught))  # noqa: ARG005
     try:
         app()

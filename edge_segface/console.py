@@ -271,9 +271,11 @@ def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
 @contextmanager
 def loop_status(loop: CameraLoop) -> Iterator[None]:
     """A line that is always there while the loop runs, for who sits at a terminal."""
-    with Live(
-        get_renderable=lambda: Text("   ".join(loop.lines())), console=stderr, refresh_per_second=2, transient=True
-    ):
+
+    def line() -> Text:
+        return Text("   ".join(loop.meter.lines()))
+
+    with Live(get_renderable=line, console=stderr, refresh_per_second=2, transient=True):
         yield
 
 

@@ -39,9 +39,8 @@ class Last:
     def __init__(self) -> None:
         self.shown: Shown | None = None
 
-    def show(self, shown: Shown) -> bool:
+    def show(self, shown: Shown) -> None:
         self.shown = shown
-        return True
 
     def close(self) -> None:
         pass

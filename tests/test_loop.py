@@ -25,7 +25,7 @@ from edge_segface.camera.grabber import Grabber
 from edge_segface.camera.gstreamer import GstSource
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.sinks import Masks, Recording, Shown, Sink, fitted
-from edge_segface.camera.sources import DemoSource, open_source
+from edge_segface.camera.sources import DemoSource, Wanted, open_source
 from edge_segface.camera.stream import parse_stream
 from edge_segface.camera.tracker import Parsed, square_over
 from edge_segface.errors import ModelError, SinkError, SourceError
@@ -34,8 +34,9 @@ from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.parser import FaceParser
 from edge_segface.pictures import write_picture
+from edge_segface.weights import FOLDER
 from tests.conftest import assert_one_line_error, run_cli
-from tests.test_sources import needs_gstreamer, write_video
+from tests.test_sources import all_of, needs_gstreamer, write_video
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,9 @@ class Counting:
         self.closed = False
         self.pause_s = pause_s
 
-    def show(self, shown: Shown) -> bool:
+    def show(self, shown: Shown) -> None:
         time.sleep(self.pause_s)
         self.seen.append(shown.frame.index)
-        return True
 
     def close(self) -> None:
         self.closed = True
@@ -75,6 +75,7 @@ class Breaking:
     """A camera that breaks off after every few frames, and now and then does not open again at once."""
 
     live = True
+    apart = False
     fps = 30.0
     description = "a camera that breaks off"
     opened = 0
@@ -163,6 +164,105 @@ def test_a_source_that_breaks_off_comes_back(parser: FaceParser) -> None:
     assert threading.active_count() == before
 
 
+class Failing(Counting):
+    """A sink with a bug."""
+
+    def show(self, shown: Shown) -> None:
+        super().show(shown)
+        if shown.frame.index == 3:
+            raise RuntimeError("a bug")
+
+
+def test_a_sink_with_a_bug_ends_the_loop_with_its_error(parser: FaceParser) -> None:
+    before, failing, other = threading.active_count(), Failing(), Counting()
+    with pytest.raises(RuntimeError, match="a bug"):
+        CameraLoop(parser, DemoSource, lambda source: [failing, other]).run()
+    assert failing.closed
+    assert other.closed
+    assert threading.active_count() == before
+
+
+def test_a_source_with_a_bug_ends_the_loop_with_its_error(parser: FaceParser) -> None:
+    class Buggy(DemoSource):
+        def read(self) -> UInt8Array:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        CameraLoop(parser, Buggy).run()
+
+
+def test_without_a_face_the_engine_is_not_called_fast(parser: FaceParser, tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "grey.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 240))
+    for _ in range(60):
+        writer.write(np.full((240, 320, 3), 120, np.uint8))
+    writer.release()
+    report = CameraLoop(parser, partial(open_source, str(tmp_path / "grey.avi"))).run()
+    assert report["faces_per_frame"] == 0
+    assert report["searches"] == pytest.approx(30, abs=2)  # by the clock of the video, not of the wall
+    per_look = 1e-3 * report["stages_ms"]["infer"]["p50"]
+    assert report["engine_fps"] < 1.5 / per_look
+
+
+@pytest.mark.parametrize(("pause_s", "bound"), [(0.1, "source"), (0.0, "sinks")])
+def test_what_bounds_it(parser: FaceParser, pause_s: float, bound: str) -> None:
+    Breaking.opened = 0
+    slow = Counting(0.07)  # slower than the engine, not than a camera of ten frames a second
+    settings = LoopSettings(frames=30)
+    report = CameraLoop(parser, partial(Breaking, 1000, pause_s), lambda source: [slow], settings).run()
+    assert report["bound_by"] == bound
+
+
+@needs_gstreamer
+def test_stop_is_heard_while_a_camera_is_waited_for() -> None:
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    before = threading.active_count()
+    start = time.monotonic()
+    text = "gst:videotestsrc ! video/x-raw,width=64,height=64 ! valve drop=true"
+    with pytest.raises(SourceError, match="was stopped"):
+        open_source(text, Wanted(stop=stop))
+    assert time.monotonic() - start < 3
+    assert threading.active_count() <= before
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb, which stands in for a screen, is not installed here")
+def test_a_window_shows_the_picture_and_q_ends_it(tmp_path: Path) -> None:
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-fbdir", tmp_path]
+    screen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert screen.stdout is not None
+    display = ":" + screen.stdout.readline().strip()
+    environment = {**os.environ, "DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
+    command = [sys.executable, "-m", "edge_segface", "webcam", "--source", "demo", "--frames", "100000"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 60
+        colours = 0
+        while colours < 1000 and time.monotonic() < until and process.poll() is None:
+            content = np.frombuffer((tmp_path / "Xvfb_screen0").read_bytes(), np.uint8)[-800 * 600 * 4 :]
+            colours = len(np.unique(content.reshape(-1, 4), axis=0))
+            time.sleep(0.2)
+        assert colours >= 1000  # a photograph, not an empty window
+        if shutil.which("xdotool"):
+            while process.poll() is None and time.monotonic() < until:
+                subprocess.run(["xdotool", "mousemove", "400", "300", "key", "q"], env=environment, check=False)
+                time.sleep(0.3)
+        else:
+            process.terminate()
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+        assert "window" not in stderr
+        assert "engine only" in stdout
+    finally:
+        process.kill()
+        screen.terminate()
+        screen.wait()
+
+
+def test_a_display_that_does_not_answer() -> None:
+    result = run_cli("webcam", "--source", "demo", "--frames", 3, env={**os.environ, "DISPLAY": ":4321"})
+    assert_one_line_error(result, "no window can be opened", ":4321", "--headless", beside="source: ")
+
+
 def test_a_source_that_does_not_open_is_an_error_at_once(parser: FaceParser) -> None:
     with pytest.raises(SourceError, match="there is no camera"):
         CameraLoop(parser, partial(open_source, "97")).run()
@@ -191,13 +291,18 @@ def test_a_picture_changes_its_size_while_it_is_recorded(
 
 
 def test_recordings_of_live_sources_run_as_fast_as_life(tmp_path: Path) -> None:
-    image = np.zeros((48, 64, 3), np.uint8)
     labels = ClassMap(np.zeros((48, 64), np.uint8), CELEBAMASK19)
     recording = Recording(tmp_path / "live.avi", 30, live=True)
-    for index, when_s in enumerate((5.0, 5.01, 5.2, 5.5, 100.0)):  # the last after a long outage
+    for index, when_s in enumerate((5.0, 5.2, 5.5, 100.0)):  # the last after a long outage
+        image = np.full((48, 64, 3), 40 * (index if index == 0 else index + 1), np.uint8)
         recording.show(Shown(Frame(image, index, when_s), labels, [], []))
     recording.close()
-    assert 15 <= frames_in(tmp_path / "live.avi") <= 17  # half a second, and one frame of after the outage
+    # Half a second, then five of the pause, and what came after it. The picture stands until the next one comes.
+    frames = all_of(open_source(str(tmp_path / "live.avi")))
+    assert len(frames) == pytest.approx(15 + 150 + 1, abs=2)
+    shown = [round(frame.mean() / 40) for frame in frames]
+    assert [shown.count(value) for value in range(5)] == pytest.approx([6, 0, 9, 150, 1], abs=1)
+    assert shown == sorted(shown)
 
 
 def test_a_disk_that_is_full_ends_the_recording_and_not_the_loop(parser: FaceParser, tmp_path: Path) -> None:
@@ -300,10 +405,10 @@ def test_a_camera_whose_process_is_killed_comes_back_and_the_recording_goes_on(
         for _ in range(5):
             count = len(opened)
             opened[-1]._child.process.kill()
-            while len(opened) == count and not loop._stop.is_set():
+            while len(opened) == count and not loop.stop.is_set():
                 time.sleep(0.05)
             time.sleep(0.3)
-        loop.stop()
+        loop.stop.set()
 
     loop = CameraLoop(parser, camera, lambda source: [Recording(out, 60, live=False)])
     threading.Timer(1.0, killer).start()
@@ -347,6 +452,10 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         (["--source", "demo", "--record", tmp_path / "x.gif"], "cannot record"),
         (["--source", "demo", "--detector", tmp_path / "no.onnx"], "FaceDetectorYN"),
         (["--source", "demo", "--serve", "nowhere"], "cannot serve at"),
+        (["--source", "demo", "--serve", "a..b:80"], "cannot serve at"),
+        (["--source", "demo", "--detector", FOLDER / "edge-256.onnx"], "FaceDetectorYN"),
+        (["--source", "demo", "--json", tmp_path], "a folder"),
+        (["--source", "x" * 5000], "is no source"),
     ):
         result = run_cli("webcam", "--headless", "--frames", 3, *arguments)
         assert_one_line_error(result, words, beside="source: ")

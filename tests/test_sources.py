@@ -65,6 +65,8 @@ def test_a_video_gives_every_frame(tmp_path: Path) -> None:
     assert frames[0].shape == (240, 320, 3)
     assert np.abs(frames[7].astype(int) - demo_frame(7, (320, 240))).mean() < 10  # in their order
     assert len(all_of(open_source(f"file://{tmp_path / 'v.mp4'}"))) == 20
+    (tmp_path / "v.mp4").rename(tmp_path / "v [abc].mp4")  # no pattern
+    assert len(all_of(open_source(str(tmp_path / "v [abc].mp4")))) == 20
     tall = write_video(tmp_path / "tall.avi", 3, (240, 426), "MJPG")
     assert all_of(open_source(str(tall)))[0].shape == (426, 240, 3)
 
@@ -142,7 +144,9 @@ def test_sizes() -> None:
 
 
 def test_addresses_are_shown_without_passwords() -> None:
-    assert hidden("rtsp://me:secret@camera.local:554/x") == "rtsp://camera.local:554/x"
+    for secret in ("me:secret", "me:p@ss", "me:p/w"):
+        assert hidden(f"rtsp://{secret}@camera.local:554/x") == "rtsp://camera.local:554/x"
+    assert hidden("http://camera.local/x") == "http://camera.local/x"
 
 
 def test_pipelines_of_boards() -> None:
@@ -219,7 +223,7 @@ def test_what_hangs_is_left_for_the_next_candidate() -> None:
 
 @needs_gstreamer
 def test_the_child_ends_with_its_source() -> None:
-    child = Child(user_pipeline("videotestsrc is-live=true"))
+    child = Child(user_pipeline("videotestsrc is-live=true"), threading.Event())
     assert child.frame(10) is not None
     child.close()
     assert child.process.poll() is not None

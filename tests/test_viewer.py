@@ -84,7 +84,7 @@ def test_a_message_carries_picture_classes_and_numbers() -> None:
 
 
 def test_a_viewer_gets_what_is_shown_and_nobody_costs_nothing(page: PageSink) -> None:
-    assert page.show(shown(0))
+    page.show(shown(0))
     assert page.viewers == 0
     viewer = connect(page)
     answer = viewer.getresponse()
@@ -209,7 +209,7 @@ def test_a_port_in_use() -> None:
     taken.listen()
     port = taken.getsockname()[1]
     result = run_cli("webcam", "--headless", "--source", "demo", "--frames", 2, "--serve", f"127.0.0.1:{port}")
-    assert_one_line_error(result, "cannot serve at", "in use", "another port", beside="source: ")
+    assert_one_line_error(result, "cannot serve at", "in use", "a free port", beside="source: ")
     taken.close()
 
 

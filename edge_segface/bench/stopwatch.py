@@ -75,10 +75,12 @@ class Rate:
         return (self.count - 1) / self.seconds if self.count > 1 else math.nan
 
     def recent_fps(self) -> float:
-        """Over the last two seconds."""
-        since = self._last_s - RECENT_S
-        times = [when for when in tuple(self._recent) if when >= since]
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else math.nan
+        """Over the last two seconds, until now."""
+        now = time.perf_counter()
+        times = [when for when in tuple(self._recent) if when >= now - RECENT_S]
+        if len(times) > 1 and now - times[-1] < 2 * (times[-1] - times[0]) / (len(times) - 1):
+            return (len(times) - 1) / (times[-1] - times[0])
+        return len(times) / RECENT_S
 
 
 class Stopwatch:

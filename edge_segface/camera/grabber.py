@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from edge_segface.bench.stopwatch import Rate, Stopwatch
 from edge_segface.camera.sources import Source
-from edge_segface.errors import EdgeSegfaceError, SourceError
+from edge_segface.errors import SourceError
 from edge_segface.frames import Frame
 
 FIRST_PAUSE_S = 0.2  # before a source that broke off is opened again; twice as long each time
@@ -26,12 +26,12 @@ class Grabber:
         self._source = open_source()
         self.live = self._source.live
         self.description = self._source.description
-        self.fps = self._source.fps
+        self.fps, self.apart = self._source.fps, self._source.apart
         self.rate = Rate()
         self.dropped = 0
         self.reconnects = 0
         self._frame: Frame | None = None
-        self._error: EdgeSegfaceError | None = None
+        self._error: BaseException | None = None
         self._ended = False
         self._stop = threading.Event()
         self._change = threading.Condition()
@@ -76,7 +76,7 @@ class Grabber:
                     continue
                 self.rate.tick()
                 self._hand_over(frame)
-        except EdgeSegfaceError as error:
+        except BaseException as error:  # noqa: BLE001 - of this thread; `next` raises it in the one that waits
             self._error = error
         finally:
             self._source.close()

@@ -30,6 +30,8 @@ SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl names from Python 3.10 on, and
 FIRST_FRAME_S = 2.0  # for all but the last candidate
 LAST_FRAME_S = 10.0  # a stream far away may take its time
 STALL_S = 5.0
+ENDING_S = 5.0
+SLICE_S = 0.1  # of any wait, after which it is seen whether to stop
 SAID = 60  # lines
 CAPS = re.compile(r"GstFdSink:\S+sink: caps = video/x-raw.*?width=\(int\)(\d+), height=\(int\)(\d+)")
 OURS = ["!", "queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0", "leaky=downstream"]
@@ -63,9 +65,17 @@ class GstSource:
     """The first of several pipelines that gives a frame in time. The end of one that is `endless` is a failure."""
 
     live = True
+    apart = False
     fps = 30.0
 
-    def __init__(self, title: str, pipelines: Sequence[Pipeline], *, endless: bool = True) -> None:
+    def __init__(
+        self,
+        title: str,
+        pipelines: Sequence[Pipeline],
+        *,
+        endless: bool = True,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._title, self._endless = title, endless
         if shutil.which("gst-launch-1.0") is None:
             raise SourceError(
@@ -78,16 +88,19 @@ class GstSource:
             raise SourceError(f"{title} cannot be opened", found=f"no GStreamer element {' or '.join(lacking)}")
         failures = []
         for pipeline in usable:
-            self._child = Child(pipeline)
+            self._child = Child(pipeline, stop or threading.Event())
             timeout = LAST_FRAME_S if pipeline is usable[-1] else FIRST_FRAME_S
             try:
                 self._first: UInt8Array | None = self._child.frame(timeout)
+                if self._first is None:
+                    raise SourceError(f"{pipeline.name} ended before its first frame")
             except SourceError as error:
                 self._child.close()
                 failures.append(error)
                 continue
-            if self._first is None:
-                raise SourceError(f"{title} ended before its first frame")
+            except BaseException:
+                self._child.close()
+                raise
             height, width = self._first.shape[:2]
             self.description = f"{title}, {width}x{height}, by GStreamer ({pipeline.name})"
             return
@@ -109,8 +122,8 @@ class GstSource:
 class Child:
     """One gst-launch-1.0 and the pipe that its frames come through."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._name = pipeline.name
+    def __init__(self, pipeline: Pipeline, stop: threading.Event) -> None:
+        self._name, self._stop = pipeline.name, stop
         ours, its = os.pipe()
         with suppress(ImportError, OSError):  # a frame at a time instead of 64 KB; not where users may not
             import fcntl
@@ -140,8 +153,8 @@ class Child:
     def frame(self, timeout_s: float) -> UInt8Array | None:
         """The next frame; None at the end of the stream; an error if it breaks off, or nothing comes in time."""
         until = time.monotonic() + timeout_s
-        if not self._sized.wait(timeout_s):
-            raise self._failed(f"gave no frame in {timeout_s:g} s")
+        while not self._sized.wait(SLICE_S):
+            self._check(until, timeout_s)
         if self._size_wh is None:
             raise self._failed("did not start")
         width, height = self._size_wh
@@ -149,12 +162,13 @@ class Child:
         content = np.empty(stride * height, dtype=np.uint8)
         view, filled = content.data, 0
         while filled < len(content):
-            ready, _, _ = select.select([self._pipe], [], [], max(0.0, until - time.monotonic()))
+            ready, _, _ = select.select([self._pipe], [], [], SLICE_S)
             if not ready:
-                raise self._failed(f"gave no frame in {timeout_s:g} s")
+                self._check(until, timeout_s)
+                continue
             count = self._pipe.readinto(view[filled:])
             if not count:
-                if filled == 0 and self.process.wait(5) == 0:
+                if self._exit_code() == 0 and filled == 0:
                     return None
                 raise self._failed("broke off")
             filled += count
@@ -174,6 +188,19 @@ class Child:
         self._listener.join(2)
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+    def _exit_code(self) -> int | None:
+        """Of a process that has closed its pipe, and so is about to end."""
+        try:
+            return self.process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _check(self, until: float, timeout_s: float) -> None:
+        if self._stop.is_set():
+            raise SourceError(f"{self._name} was stopped")
+        if time.monotonic() > until:
+            raise self._failed(f"gave no frame in {timeout_s:g} s")
 
     def _listen(self) -> None:
         """Reads what it says until its end: the size of its frames, and the last words."""

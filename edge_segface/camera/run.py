@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from edge_segface.camera.grabber import Grabber
 from edge_segface.camera.loop import CameraLoop, LoopSettings, Say
 from edge_segface.camera.sinks import Masks, Recording, Sink, Window, has_display
 from edge_segface.camera.sources import Wanted, open_source
+from edge_segface.errors import OutputError
+from edge_segface.files import make_folder
 from edge_segface.parser import FaceParser
 
 
@@ -26,6 +26,13 @@ class Outputs:
     record: Path | None = None
     masks: Path | None = None
     serve: str | None = None
+
+
+def check_report(path: Path) -> None:
+    """Whether a report can be written, before hours are spent on it."""
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}", found="a folder", remedy="name a file")
+    make_folder(path.parent)
 
 
 def run_webcam(
@@ -39,10 +46,9 @@ def run_webcam(
     shown: Callable[[CameraLoop], AbstractContextManager[None]],
 ) -> dict[str, Any]:
     """Runs until the source ends, or Ctrl-C, SIGTERM or `q` end it, and returns the report."""
-    cv2.utils.logging.setLogLevel(0)  # what it would print, our errors say
     sinks = partial(open_sinks, parser, outputs, say)
-    loop = CameraLoop(parser, partial(open_source, source, wanted), sinks, settings, say)
-    with shown(loop), stopped_by_signals(loop.stop):
+    loop = CameraLoop(parser, partial(open_source, source, wanted), sinks, settings, say, wanted.stop)
+    with shown(loop), stopped_by_signals(wanted.stop.set):
         return loop.run()
 
 
@@ -81,6 +87,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         return
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
+    numbers = [number for number in numbers if before[number] is not signal.SIG_IGN]  # as nohup wants it
 
     def restore() -> None:
         for number, handler in before.items():

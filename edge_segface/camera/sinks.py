@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ RESERVE_BYTES = 64 << 20  # what a recording leaves of a disk, so that it can st
 CHECK_EVERY = 15  # frames
 LONGEST_S = 5.0  # that one frame stays in a recording
 FACE_BGR = (80, 220, 80)
+ESCAPE = 27
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,45 +53,74 @@ class Shown:
 
 
 class Sink(Protocol):
-    """`show` returns whether to go on: a window whose user pressed `q` says no. What cannot go on raises SinkError."""
+    """`show` and `close` are called in one thread. What cannot go on raises SinkError, and is closed."""
 
     name: str
     draws: bool  # whether it wants the frame with the classes drawn over it
 
-    def show(self, shown: Shown) -> bool: ...
+    def show(self, shown: Shown) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Window:
+    """A window. It is opened, refreshed and destroyed in the main thread, as the systems of windows want it."""
+
+    name = "window"
+    draws = True
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._picture: UInt8Array | None = None
+        check_display()
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        self._shown = False
+
+    def show(self, shown: Shown) -> None:
+        self._picture = shown.drawn
+
+    def close(self) -> None:
+        self._picture = None
+
+    def refresh(self) -> bool:
+        """Shows what is newest; False when the user has pressed `q` or closed it."""
+        picture, self._picture = self._picture, None
+        if picture is not None:
+            if not self._shown:
+                cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
+            cv2.imshow(self._title, picture)
+            self._shown = True
+        if cv2.waitKey(1) & 0xFF in (ord("q"), ESCAPE):
+            return False
+        return not self._shown or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+
+    def destroy(self) -> None:
+        with suppress(cv2.error):  # closed by the user already
+            cv2.destroyWindow(self._title)
 
 
 def has_display() -> bool:
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-class Window:
-    name = "window"
-    draws = True
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        try:
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL)
-        except cv2.error as error:  # headless builds of OpenCV have none
-            raise SinkError(
-                "no window can be opened", found="this OpenCV has none", remedy="use --headless, or --serve"
-            ) from error
-
-    def show(self, shown: Shown) -> bool:
-        cv2.imshow(self._title, shown.drawn)
-        return cv2.waitKey(1) & 0xFF not in (ord("q"), 27)
-
-    def close(self) -> None:
-        cv2.destroyWindow(self._title)
+def check_display() -> None:
+    """Tries it in another process: where a display does not answer, or OpenCV has no windows, this one would abort."""
+    code = "import cv2; cv2.namedWindow('x'); cv2.waitKey(1)"
+    try:
+        tried = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)  # noqa: S603
+        failed = tried.returncode != 0
+    except subprocess.TimeoutExpired:
+        failed = True
+    if failed:
+        display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "no display"
+        raise SinkError("no window can be opened", found=display, remedy="use --headless, with --serve for a page")
 
 
 class Recording:
     """A video of what is drawn, in the size of the first frame; later ones of another size are fitted into it.
 
-    Of a `live` source each result stays on the screen until the next, so that the video runs as fast as life did.
+    Of a `live` source each result stays until the next, so that the video runs as fast as life did; a pause is cut to
+    five seconds.
     """
 
     name = "recording"
@@ -102,13 +133,14 @@ class Recording:
             )
         make_folder(path.parent)
         self.path, self._fps, self._live, self._reserve = path, fps, live, reserve_bytes
-        self._end_s = 0.0  # of what is written, on the clock of the frames
+        self._due_s = 0.0  # when the next picture is to be shown, on the clock of the frames
+        self._last: UInt8Array = np.empty(0, dtype=np.uint8)
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self.frames = 0
         self._check_room()
 
-    def show(self, shown: Shown) -> bool:
+    def show(self, shown: Shown) -> None:
         picture = shown.drawn
         if self._writer is None:
             self._open(picture)
@@ -116,23 +148,26 @@ class Recording:
             self._check_room()
         assert self._writer is not None
         picture = fitted(picture, self._size_wh)
-        for _ in range(self._times(shown.frame.captured_at_s) if self._live else 1):
-            self._writer.write(picture)
+        if self._live:
+            for _ in range(self._late(shown.frame.captured_at_s)):
+                self._writer.write(self._last)
+        self._writer.write(picture)
+        self._last = picture
         self.frames += 1
-        return True
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.release()
             self._writer = None
 
-    def _times(self, captured_at_s: float) -> int:
-        """How often a frame is written: not at all if it came early, several times if it is late."""
-        if not self.frames or captured_at_s - self._end_s > LONGEST_S:  # nobody wants to see a pause of minutes
-            self._end_s = captured_at_s
-        times = max(0, math.floor((captured_at_s - self._end_s) * self._fps) + 1)
-        self._end_s += times / self._fps
-        return times
+    def _late(self, captured_at_s: float) -> int:
+        """How often the picture before is to be shown again, so that this one comes when it was taken."""
+        if not self.frames:
+            self._due_s = captured_at_s
+        late_s = min(captured_at_s - self._due_s, LONGEST_S)
+        again = max(0, round(late_s * self._fps))
+        self._due_s = max(self._due_s, captured_at_s - late_s) + (again + 1) / self._fps
+        return again
 
     def _open(self, picture: UInt8Array) -> None:
         height, width = picture.shape[:2]
@@ -145,11 +180,14 @@ class Recording:
 
     def _check_room(self) -> None:
         """OpenCV says nothing of a disk that is full, and then the whole video is lost."""
-        free = shutil.disk_usage(self.path.parent).free
+        try:
+            free = shutil.disk_usage(self.path.parent).free
+        except OSError as error:
+            raise SinkError(f"the recording {self.path} ends", found=error.strerror or error) from error
         if free < self._reserve:
+            ends = f"stops after {self.frames} frames" if self.frames else "does not begin"
             raise SinkError(
-                f"the recording {self.path} stops after {self.frames} frames, as the disk is nearly full",
-                found=f"{free >> 20} MB free",
+                f"the recording {self.path} {ends}, as the disk is nearly full", found=f"{free >> 20} MB free"
             )
 
 
@@ -163,9 +201,8 @@ class Masks:
         make_folder(folder)
         self._folder = folder
 
-    def show(self, shown: Shown) -> bool:
+    def show(self, shown: Shown) -> None:
         write_picture(shown.class_map.labels, self._folder / f"{shown.frame.index:06d}.png")
-        return True
 
     def close(self) -> None:
         pass

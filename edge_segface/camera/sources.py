@@ -10,8 +10,9 @@ import math
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,11 +27,13 @@ from edge_segface.pictures import SUFFIXES, find_pictures, read_picture
 from edge_segface.weights import PORTRAIT
 
 TIMEOUT_MS = 5000
+LONGEST = 1000  # characters of a name
 GRAMMAR = "a number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, pictures, or demo"
 
 
 class Source(Protocol):
     live: bool
+    apart: bool  # whether its pictures have nothing to do with one another
     fps: float  # that it is meant to be seen at
     description: str
 
@@ -45,6 +48,7 @@ class Wanted:
 
     size_wh: tuple[int, int] = (640, 480)
     fps: float = 30.0
+    stop: threading.Event = field(default_factory=threading.Event)  # ends the wait for a camera that does not come
 
 
 def size_from(text: str) -> tuple[int, int]:
@@ -61,24 +65,27 @@ def open_source(text: str, wanted: Wanted | None = None) -> Source:
     if text == "demo":
         return DemoSource(wanted.size_wh)
     if text.startswith("gst:"):
-        return GstSource("the pipeline", [user_pipeline(text.removeprefix("gst:"))], endless=False)
+        pipelines = [user_pipeline(text.removeprefix("gst:"))]
+        return GstSource("the pipeline", pipelines, endless=False, stop=wanted.stop)
     if found := re.fullmatch(r"csi://(\d+)", text):
-        return GstSource(f"CSI camera {found[1]}", csi_pipelines(int(found[1]), wanted))
+        return GstSource(f"CSI camera {found[1]}", csi_pipelines(int(found[1]), wanted), stop=wanted.stop)
     if text.startswith(("rtsp://", "rtsps://")):
-        return open_rtsp(text)
+        return open_rtsp(text, wanted.stop)
     if text.startswith(("http://", "https://")):
         return open_stream(text)
     if found := re.fullmatch(r"(?:v4l2://)?/dev/video(\d+)|(\d+)", text):
         return open_usb(int(found[1] or found[2]), wanted)
-    if not text or ("://" in text and not text.startswith("file://")):
-        raise SourceError(f"{text!r} is no source", remedy=f"give {GRAMMAR}")
+    if not text or len(text) > LONGEST or ("://" in text and not text.startswith("file://")):
+        raise SourceError(f"{text[:80]!r} is no source", remedy=f"give {GRAMMAR}")
     return open_files(text.removeprefix("file://"))
 
 
 def shows_pictures(text: str) -> bool:
     """Whether a source is a picture, or a folder or glob of them."""
     path = Path(text)
-    return path.is_dir() or path.suffix.lower() in SUFFIXES or any(sign in text for sign in "*?[")
+    if path.suffix.lower() in SUFFIXES or path.is_dir():
+        return True
+    return not path.is_file() and any(sign in text for sign in "*?[")
 
 
 def open_files(text: str) -> Source:
@@ -96,7 +103,7 @@ class DemoSource:
     What it shows is a function of the number of the frame alone, and `truth` says where the face is in it.
     """
 
-    live = False
+    live = apart = False
     fps = 30.0
     FACE_XYXY = (128.0, 60.0, 234.0, 190.0)  # in the picture: brow to chin, ear to ear
 
@@ -152,6 +159,7 @@ class PictureSource:
 
     live = False
     fps = 5.0
+    apart = True
 
     def __init__(self, text: str) -> None:
         paths = find_pictures([text])
@@ -202,7 +210,7 @@ def rate_of(capture: Capture) -> float:
 class VideoSource:
     """Every frame of a video file."""
 
-    live = False
+    live = apart = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -239,6 +247,7 @@ class CameraSource:
     """A camera by OpenCV: it has no end, and breaks off instead."""
 
     live = True
+    apart = False
 
     def __init__(self, name: str, capture: Capture, description: str) -> None:
         self._name, self._capture, self.description = name, capture, description
@@ -310,28 +319,30 @@ def open_usb(number: int, wanted: Wanted) -> Source:
     if has_element("nvv4l2decoder"):
         check_device(Path(f"/dev/video{number}"))
         try:
-            return GstSource(f"/dev/video{number}", [usb_pipeline(number, wanted)])
+            return GstSource(f"/dev/video{number}", [usb_pipeline(number, wanted)], stop=wanted.stop)
         except SourceError:
             return open_v4l2(number, wanted)
     return open_v4l2(number, wanted)
 
 
-def open_rtsp(url: str) -> Source:
+def open_rtsp(url: str, stop: threading.Event) -> Source:
     """By GStreamer, with hardware first; by FFmpeg where there is no GStreamer or it gives nothing."""
     try:
-        return GstSource(hidden(url), rtsp_pipelines(url))
+        return GstSource(hidden(url), rtsp_pipelines(url), stop=stop)
     except SourceError as first:
+        if stop.is_set():
+            raise
         try:
             return open_stream(url)
         except SourceError as second:
-            raise SourceError(second.what, found=first, remedy=second.remedy) from first
+            raise SourceError(second.what, found=str(first).replace(url, hidden(url)), remedy=second.remedy) from first
 
 
 def csi_pipelines(number: int, wanted: Wanted) -> list[Pipeline]:
     """NVIDIA's, and libcamera's on other boards."""
     width, height = wanted.size_wh
     caps = f"video/x-raw(memory:NVMM),width={width},height={height},framerate={round(wanted.fps)}/1,format=NV12"
-    plain = f"video/x-raw,width={width},height={height}"
+    plain = f"video/x-raw,width={width},height={height},framerate={round(wanted.fps)}/1"
     return [
         Pipeline(
             "nvarguscamerasrc",
@@ -373,4 +384,4 @@ def rtsp_pipelines(url: str) -> list[Pipeline]:
 
 def hidden(url: str) -> str:
     """The address without user and password, for people to read."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub(r"//.*@", "//", url)

@@ -87,7 +87,10 @@ class Stabiliser:
         middle = (CELL - 1) / 2
         fine[:, 2] = CELL * matrix[:, 2] + middle - matrix[:, :2].sum(axis=1) * middle
         raw_before, steady_before = (
-            np.asarray(cv2.warpAffine(one, fine, (size, size), flags=cv2.INTER_NEAREST), dtype=np.uint8)
+            np.asarray(
+                cv2.warpAffine(one, fine, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE),
+                dtype=np.uint8,
+            )
             for one in (memory.raw, memory.steady)
         )
         still = cv2.resize((change < STILL).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST).astype(

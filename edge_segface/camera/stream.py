@@ -10,7 +10,7 @@ from typing import NamedTuple
 from edge_segface.bench.stopwatch import Stopwatch
 from edge_segface.camera.sources import Wanted, open_source
 from edge_segface.camera.tracker import MAX_FACES, FaceTracker, Parsed, class_map_of
-from edge_segface.frames import ClassMap, Frame, UInt8Array
+from edge_segface.frames import ClassMap, UInt8Array
 from edge_segface.parser import FaceParser
 
 
@@ -33,7 +33,8 @@ def parse_stream(
         for index in count():
             if (image := stream.read()) is None:
                 return
-            faces = tracker.update(Frame(image, index, time.monotonic()), watch)
+            now_s = time.monotonic() if stream.live else index / stream.fps
+            faces = tracker.update(image, now_s, watch, alone=stream.apart)
             yield Seen(image, class_map_of(faces, image.shape[:2], parser.space), faces)
     finally:
         stream.close()

@@ -23,14 +23,13 @@ from edge_segface.camera.stabiliser import Stabiliser
 from edge_segface.errors import ModelError
 from edge_segface.faces import ROI_GROWTH, Box, Face, find_faces, head_box, overlap
 from edge_segface.finder import CLOSE_MIN_SHARE, SAME_FACE, WIDE_MIN_SIDE, apart, in_picture, tiles_of
-from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array, crop, paste
+from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, paste
 from edge_segface.labels import LabelSpace
 from edge_segface.parser import FaceParser
 
 MAX_FACES = 4
 PATIENCE = 5  # frames in which a face may not be seen before it is given up
 SEARCHES_PER_S = {"lost": 15.0, "tracking": 3.0}
-WIDE_LOOKS = {"lost": 2, "tracking": 1}
 CLOSE_LOOKS = 3
 YOUNG = 10  # frames in which a new face must show two kinds of parts, as in the look that found it
 KEEP_KINDS = 1.0  # what must be seen of it later
@@ -50,6 +49,7 @@ class Track:
     number: int
     face: Face
     roi: RoI
+    pace_xy: tuple[float, float] = (0.0, 0.0)  # by which it moves from frame to frame, if it moves far
     seen: int = 1
     missed: int = 0
 
@@ -61,13 +61,23 @@ class Track:
         """Small changes are smoothed, as they are mostly the parser's; large ones are followed at once."""
         wanted, side = square_around(face, head), self.roi.side
         x, y = (new - old for new, old in zip(wanted.centre_xy, self.roi.centre_xy, strict=True))
-        if math.hypot(x, y) < QUIET * side and abs(math.log(wanted.side / side)) < 2 * QUIET:
+        far = math.hypot(x, y) / side
+        (now_x, now_y), (then_x, then_y) = middle_of(face), middle_of(self.face)
+        pace = now_x - then_x, now_y - then_y
+        self.pace_xy = pace if math.hypot(*pace) > STILL / 2 * side else (0.0, 0.0)
+        if far < QUIET and abs(math.log(wanted.side / side)) < 2 * QUIET:
             wanted, x, y = self.roi, 0.0, 0.0  # the same pixels again, so that nothing shimmers
-        move = min(1.0, max(0.25, math.hypot(x, y) / side / STILL))
+        move = min(1.0, max(0.25, far / STILL))
         grow = min(1.0, max(0.15, abs(math.log(wanted.side / side)) / STEADY))
         centre = (self.roi.centre_xy[0] + move * x, self.roi.centre_xy[1] + move * y)
         self.roi = RoI(centre, side * (wanted.side / side) ** grow)
+        self.go_on()
         self.face, self.seen, self.missed = face, self.seen + 1, 0
+
+    def go_on(self) -> None:
+        """To where it will be in the next frame, if it moves as it did."""
+        x, y = self.roi.centre_xy
+        self.roi = RoI((x + self.pace_xy[0], y + self.pace_xy[1]), self.roi.side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +112,15 @@ class FaceTracker:
         self._size_hw: tuple[int, ...] = ()
         self._searched_at_s = -math.inf
 
-    def update(self, frame: Frame, watch: Stopwatch) -> list[Parsed]:
-        image = frame.image_bgr
-        if image.shape[:2] != self._size_hw:
+    def update(self, image: UInt8Array, now_s: float, watch: Stopwatch, *, alone: bool = False) -> list[Parsed]:
+        """The faces of a BGR picture taken at `now_s`; one that stands `alone` is searched as a whole, at once."""
+        check_image(image, "the frame")
+        if image.shape[:2] != self._size_hw or alone:
             self._start(image.shape[:2])
-        searching = self._search_is_due(frame.captured_at_s)
-        wide = self._wide_looks() if searching and self._detector is None else []
+        searching = self._search_is_due(now_s) or alone
+        wide = self._wide_looks(tiles=4 if alone else None) if searching and self._detector is None else []
         looked_at = [track.roi for track in self.tracks]
+        self.searches += searching
         squares, results = self._look(image, [*looked_at, *wide], watch)
         with watch.stage("track"):
             parsed = self._follow(looked_at, squares, results)
@@ -122,28 +134,24 @@ class FaceTracker:
     def _start(self, size_hw: tuple[int, ...]) -> None:
         """Of a source, or of another size of its pictures: what was followed is gone."""
         self._size_hw = size_hw
-        self.tracks = []
+        for track in list(self.tracks):
+            self._drop(track)
         self._wide = cycle(tiles_of(size_hw))
 
     def _search_is_due(self, now_s: float) -> bool:
         if len(self.tracks) >= self.max_faces:
             return False
-        if now_s - self._searched_at_s < 1 / SEARCHES_PER_S[self._state]:
+        if now_s - self._searched_at_s < 1 / SEARCHES_PER_S["tracking" if self.tracks else "lost"] - 1e-6:
             return False
         self._searched_at_s = now_s
-        self.searches += 1
         return True
 
-    @property
-    def _state(self) -> str:
-        return "tracking" if self.tracks else "lost"
-
-    def _wide_looks(self) -> list[RoI]:
+    def _wide_looks(self, tiles: int | None) -> list[RoI]:
         """The whole frame, and tiles of it in turn."""
         whole = RoI.whole((self._size_hw[0], self._size_hw[1]))
-        if WIDE_LOOKS[self._state] == 1:
+        if self.tracks:
             return [whole if self.searches % 5 == 0 else next(self._wide)]
-        return [whole, *(next(self._wide) for _ in range(WIDE_LOOKS[self._state] - 1))]
+        return [whole, *(next(self._wide) for _ in range(tiles or 1))]
 
     def _look(
         self, image: UInt8Array, rois: Sequence[RoI], watch: Stopwatch
@@ -166,6 +174,7 @@ class FaceTracker:
             twin = face is not None and any(overlap(face.box_xyxy, one.face.box_xyxy) > SAME_FACE for one in parsed)
             if face is None or twin:
                 track.missed += 1
+                track.go_on()
                 if twin or track.young or track.missed > PATIENCE:
                     self._drop(track)
                     continue
@@ -249,13 +258,19 @@ def square_over(face: Parsed, labels: UInt8Array) -> None:
         np.copyto(after, before, where=after == 0)
 
 
+def middle_of(face: Face) -> tuple[float, float]:
+    left, top, right, bottom = face.box_xyxy
+    return (left + right) / 2, (top + bottom) / 2
+
+
 def square_around(face: Face, head: Box) -> RoI:
     """As large as in training, and larger where hair or a hat would be cut, up to a bound."""
     usual = face.roi
     long = usual.side / ROI_GROWTH
     half, (x, y) = usual.side / 2, usual.centre_xy
-    left, right = min(x - half, head[0] - MARGIN * long), max(x + half, head[2] + MARGIN * long)
-    top, bottom = min(y - half, head[1] - MARGIN * long), y + half  # hair that falls far down is let go
+    head_left, head_top, head_right = (edge - 0.5 for edge in head[:3])  # of pixel centres, as the square's are
+    left, right = min(x - half, head_left - MARGIN * long), max(x + half, head_right + MARGIN * long)
+    top, bottom = min(y - half, head_top - MARGIN * long), y + half  # hair that falls far down is let go
     side = min(max(right - left, bottom - top), MOST_GROWTH * long)
     return RoI(((left + right) / 2, top + side / 2), side)
 
@@ -271,6 +286,7 @@ def open_detector(path: Path, threshold: float = 0.7) -> Detector:
     """OpenCV's FaceDetectorYN with a model file of the user's, such as YuNet."""
     try:
         network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold)
+        network.detect(np.zeros((320, 320, 3), dtype=np.uint8))  # whether it is what it should be shows only now
     except cv2.error as error:
         raise ModelError(
             f"{path} is no model for OpenCV's FaceDetectorYN", found=str(error).strip().splitlines()[-1]

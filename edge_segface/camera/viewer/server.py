@@ -76,12 +76,11 @@ class PageSink:
     def viewers(self) -> int:
         return self._stream.viewers
 
-    def show(self, shown: Shown) -> bool:
+    def show(self, shown: Shown) -> None:
         now = time.monotonic()
         if self._stream.viewers and now >= self._next_s:
             self._next_s = max(self._next_s + 1 / MOST_FPS, now - 1 / MOST_FPS)
             self._stream.publish(message_of(shown))
-        return True
 
     def close(self) -> None:
         self._stream.end()
@@ -150,7 +149,7 @@ def make_app(stream: Stream, space: LabelSpace, token: str | None, cookie: str) 
     async def page(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
         policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}' 'unsafe-inline'; "
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
             "img-src blob: data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
         )
         headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
@@ -246,15 +245,18 @@ def is_loopback(host: str) -> bool:
 
 
 def bound(host: str, port: int) -> socket.socket:
+    made = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        if made is not None:
+            made.close()
         raise SinkError(
             f"cannot serve at {host}:{port}",
-            found=error.strerror or error,
-            remedy="name another port; 0 takes any that is free",
+            found=getattr(error, "strerror", None) or error,
+            remedy="name an address of this machine and a free port; port 0 takes any",
         ) from error
     return made
