@@ -17,6 +17,13 @@ picture = "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerat
 factory.set_launch(f"( {picture} ! vp8enc deadline=1 ! rtpvp8pay name=pay0 )")
 server.get_mount_points().add_factory("/test", factory)
 server.attach(None)
-sys.stdout.write(f"rtsp://127.0.0.1:{server.get_bound_port()}/test\n")
-sys.stdout.flush()
+
+
+def say_where() -> bool:
+    sys.stdout.write(f"rtsp://127.0.0.1:{server.get_bound_port()}/test\n")
+    sys.stdout.flush()
+    return False
+
+
+GLib.timeout_add(200, say_where)  # when it answers already
 GLib.MainLoop().run()

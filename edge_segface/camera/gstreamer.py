@@ -2,6 +2,9 @@
 
 OpenCV as pip installs it has no GStreamer, and a driver that hangs or crashes must not take this process along. No
 shell is involved: arguments go to the program one by one.
+
+They come as YUV4MPEG: it says its size, while the caps that `gst-launch-1.0 -v` prints do not always come; and cameras
+and decoders give 4:2:0 anyway, which is half the bytes of BGR.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import numpy as np
 
 from edge_segface.errors import SourceError
@@ -33,7 +37,8 @@ STALL_S = 5.0
 ENDING_S = 5.0
 SLICE_S = 0.1  # of any wait, after which it is seen whether to stop
 SAID = 60  # lines
-CAPS = re.compile(r"GstFdSink:\S+sink: caps = video/x-raw.*?width=\(int\)(\d+), height=\(int\)(\d+)")
+HEADER, FRAME = b"YUV4MP", b"FRAME\n"  # how the stream and each frame begin, in as many bytes
+SIZE = re.compile(rb" W(\d+) H(\d+)")
 OURS = ["!", "queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0", "leaky=downstream"]
 
 
@@ -129,10 +134,11 @@ class Child:
             import fcntl
 
             fcntl.fcntl(its, SET_PIPE_SIZE, PIPE_BYTES)
-        sink = [*OURS, "!", "videoconvert", "!", "video/x-raw,format=BGR", "!", "fdsink", f"fd={its}", "sync=false"]
+        caps = "video/x-raw,format=I420,colorimetry=bt601"
+        sink = [*OURS, "!", "videoconvert", "!", caps, "!", "y4menc", "!", "fdsink", f"fd={its}", "sync=false"]
         try:
             self.process = subprocess.Popen(  # noqa: S603
-                ["gst-launch-1.0", "-v", *pipeline.words, *sink],  # noqa: S607
+                ["gst-launch-1.0", *pipeline.words, *sink],  # noqa: S607
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -145,36 +151,54 @@ class Child:
             os.close(its)
         self._pipe = open(ours, "rb", buffering=0)  # noqa: SIM115
         self._said: deque[str] = deque(maxlen=SAID)
-        self._size_wh: tuple[int, int] | None = None
-        self._sized = threading.Event()
+        self._size_wh = (0, 0)
         self._listener = threading.Thread(target=self._listen, name="gstreamer", daemon=True)
         self._listener.start()
 
     def frame(self, timeout_s: float) -> UInt8Array | None:
         """The next frame; None at the end of the stream; an error if it breaks off, or nothing comes in time."""
         until = time.monotonic() + timeout_s
-        while not self._sized.wait(SLICE_S):
-            self._check(until, timeout_s)
-        if self._size_wh is None:
-            raise self._failed("did not start")
+        while True:
+            head = self._read(len(FRAME), until, timeout_s)
+            if head is None:
+                return None
+            if head.tobytes() == FRAME:
+                break
+            if head.tobytes() != HEADER:
+                raise self._failed(f"gives rows of another length: ask for a width other than {self._size_wh[0]}")
+            self._size_wh = self._read_size(until, timeout_s)
         width, height = self._size_wh
-        stride = (3 * width + 3) // 4 * 4  # GStreamer's rows begin at multiples of four bytes
-        content = np.empty(stride * height, dtype=np.uint8)
+        wide, narrow = up(width, 4), up((width + 1) // 2, 4)  # GStreamer's rows begin at multiples of four bytes
+        rows = up(height, 2)
+        content = self._read(rows * (wide + narrow), until, timeout_s)
+        return None if content is None else bgr_from_i420(content, (width, height), wide, narrow)
+
+    def _read_size(self, until: float, timeout_s: float) -> tuple[int, int]:
+        line = b""
+        while not line.endswith(b"\n"):
+            letter = self._read(1, until, timeout_s)
+            line += b"\n" if letter is None else letter.tobytes()
+        found = SIZE.search(line)
+        if found is None:
+            raise self._failed("says no size")
+        return int(found[1]), int(found[2])
+
+    def _read(self, count: int, until: float, timeout_s: float) -> UInt8Array | None:
+        """So many bytes; None if the stream has ended."""
+        content = np.empty(count, dtype=np.uint8)
         view, filled = content.data, 0
-        while filled < len(content):
+        while filled < count:
             ready, _, _ = select.select([self._pipe], [], [], SLICE_S)
             if not ready:
                 self._check(until, timeout_s)
                 continue
-            count = self._pipe.readinto(view[filled:])
-            if not count:
-                if self._exit_code() == 0 and filled == 0:
+            got = self._pipe.readinto(view[filled:])
+            if not got:
+                if self._exit_code() == 0:
                     return None
-                raise self._failed("broke off")
-            filled += count
-        if (width, height) != self._size_wh:
-            raise self._failed("changed its size")
-        return content.reshape(height, stride)[:, : 3 * width].reshape(height, width, 3)
+                raise self._failed("broke off" if self._size_wh[0] else "did not start")
+            filled += got
+        return content
 
     def close(self) -> None:
         self._pipe.close()
@@ -203,21 +227,32 @@ class Child:
             raise self._failed(f"gave no frame in {timeout_s:g} s")
 
     def _listen(self) -> None:
-        """Reads what it says until its end: the size of its frames, and the last words."""
+        """Reads what it says until its end, for its last words."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if found := CAPS.search(line):
-                self._size_wh = int(found[1]), int(found[2])
-                self._sized.set()
-            elif not line.startswith("/Gst"):
-                self._said.append(line.strip())
-        self._sized.set()  # whoever waits need not wait longer
+            self._said.append(line.strip())
 
     def _failed(self, what: str) -> SourceError:
         if self.process.poll() is not None:
             self._listener.join(1)
         words = [line for line in self._said if line.startswith(("ERROR", "WARNING", "erroneous"))] or list(self._said)
         return SourceError(f"{self._name} {what}", found=" ".join(words[:2])[:300] or "it said nothing")
+
+
+def up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def bgr_from_i420(content: UInt8Array, size_wh: tuple[int, int], wide: int, narrow: int) -> UInt8Array:
+    """Of odd sizes without the last row or column, as OpenCV takes even ones."""
+    width, height = (side - side % 2 for side in size_wh)
+    if (wide, 2 * narrow) != (width, width):
+        rows = up(size_wh[1], 2)
+        luma = content[: rows * wide].reshape(rows, wide)[:height, :width]
+        chroma = content[rows * wide :].reshape(2, rows // 2, narrow)[:, : height // 2, : width // 2]
+        content = np.concatenate([luma.ravel(), chroma.ravel()])
+    whole = content[: height * width * 3 // 2].reshape(height * 3 // 2, width)
+    return np.asarray(cv2.cvtColor(whole, cv2.COLOR_YUV2BGR_I420), dtype=np.uint8)
 
 
 @cache

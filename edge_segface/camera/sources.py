@@ -347,7 +347,7 @@ def csi_pipelines(number: int, wanted: Wanted) -> list[Pipeline]:
         Pipeline(
             "nvarguscamerasrc",
             ("nvarguscamerasrc", "nvvidconv"),
-            ("nvarguscamerasrc", f"sensor-id={number}", "!", caps, "!", "nvvidconv", "!", "video/x-raw,format=BGRx"),
+            ("nvarguscamerasrc", f"sensor-id={number}", "!", caps, "!", "nvvidconv", "!", "video/x-raw,format=I420"),
         ),
         Pipeline("libcamerasrc", ("libcamerasrc",), ("libcamerasrc", "!", plain)),
     ]
@@ -361,14 +361,14 @@ def usb_pipeline(number: int, wanted: Wanted) -> Pipeline:
         ("v4l2src", "nvv4l2decoder", "nvvidconv"),
         (
             *("v4l2src", f"device=/dev/video{number}", "!", caps, "!", "jpegparse", "!"),
-            *("nvv4l2decoder", "mjpeg=1", "!", "nvvidconv", "!", "video/x-raw,format=BGRx"),
+            *("nvv4l2decoder", "mjpeg=1", "!", "nvvidconv", "!", "video/x-raw,format=I420"),
         ),
     )
 
 
 def rtsp_pipelines(url: str) -> list[Pipeline]:
     source = ("rtspsrc", f"location={url}", "latency=100", "protocols=tcp", "!")
-    after = ("nvv4l2decoder", "enable-max-performance=1", "!", "nvvidconv", "!", "video/x-raw,format=BGRx")
+    after = ("nvv4l2decoder", "enable-max-performance=1", "!", "nvvidconv", "!", "video/x-raw,format=I420")
     return [
         *(
             Pipeline(
