@@ -9,6 +9,7 @@ import json
 import shlex
 import signal
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -552,6 +553,69 @@ def build_engine_command(
 
 
 @app.command()
+def benchmark(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Bundled names, model files, checkpoints (with --size).", metavar="MODEL..."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="How often each engine is timed, in turns.")] = 100,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Pictures at a time; may be repeated.")] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Inputs to export a checkpoint at; may be repeated.")] = None,
+    sustain: Annotated[
+        str | None, typer.Option(help="Run each for so long (90s, 10m) and log power, temperature and clocks.")
+    ] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    markdown_out: Annotated[Path | None, typer.Option("--markdown", help="Write its table here.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", help="Write a page with plots here.")] = None,
+    compared: Annotated[
+        tuple[Path, Path] | None, typer.Option("--compare", help="Measure nothing: compare two reports.")
+    ] = None,
+    threads: Threads = None,
+    runtime: RuntimeOption = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Measure engines side by side: latency, throughput, memory, and what lasts."""
+    from edge_segface.bench.measure import Settings, measure, seconds_from
+    from edge_segface.bench.report import load_report, markdown, page
+    from edge_segface.camera.run import check_report
+    from edge_segface.console import notify, print_benchmark, print_ratios, step_progress
+    from edge_segface.files import write_text
+
+    if compared is not None:
+        from edge_segface.bench.compare import compare
+
+        print_ratios(compare(*(load_report(path) for path in compared)))
+        return
+    if not models:
+        raise EdgeSegfaceError("there is nothing to measure", remedy="name a model, such as edge-256")
+    for path in (json_out, markdown_out, html_out):
+        if path is not None:
+            check_report(path)
+    settings = Settings(
+        rounds,
+        tuple(batch or (1,)),
+        threads,
+        runtime,
+        None if provider == "cpu" else provider,
+        None if sustain is None else seconds_from(sustain),
+    )
+    with tempfile.TemporaryDirectory() as folder, step_progress() as on_step:
+        files = files_of(models, size or [], Path(folder))
+        report = measure(files, settings, lambda words: on_step(words, None))
+    print_benchmark(report)
+    if json_out is not None:
+        write_text(json.dumps(report, indent=2) + "\n", json_out)
+    if markdown_out is not None:
+        write_text(markdown(report), markdown_out)
+    if html_out is not None:
+        write_text(page(report), html_out)
+    for failure in report["failures"]:
+        notify(f"{failure['model']} was not measured: {failure['error']}")
+    if report["failures"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def package(
     model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file, or an .engine of TensorRT.")],
     out: Annotated[Path, typer.Option(help="Folder to write NAME into; for Triton, the model repository.")],
@@ -682,6 +746,30 @@ def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime
         torch.set_num_threads(threads)
     weights.model.to(provider)
     return TorchEngine(weights, size)
+
+
+def files_of(models: list[str], sizes: list[int], folder: Path) -> list[tuple[str, Path]]:
+    """Name and file of every model; checkpoints are exported into `folder`, once for each size."""
+    from edge_segface.build import CHECKPOINTS
+    from edge_segface.weights import model_path
+
+    files: list[tuple[str, Path]] = []
+    for model in models:
+        if source_of(model).suffix.lower() not in CHECKPOINTS:
+            try:
+                files.append((model, model_path(model)))
+            except EdgeSegfaceError:
+                files.append((model, Path(model)))  # measured with the others, and named as what failed
+            continue
+        check_torch()
+        from edge_segface.export.onnx_file import export_onnx
+        from edge_segface.model.checkpoint import load_weights
+
+        weights = load_weights(source_of(model))
+        for side in sizes or [weights.size or 512]:
+            exported = export_onnx(weights, folder / f"{Path(model).stem}-{side}.onnx", size=side)
+            files.append((exported.path.stem, exported.path))
+    return files
 
 
 def space_of(model: str) -> LabelSpace:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.progress import (
@@ -27,6 +28,7 @@ from edge_segface.errors import EdgeSegfaceError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge_segface.bench.compare import Ratio
     from edge_segface.bench.rounds import Timed
     from edge_segface.build import Built
     from edge_segface.camera.loop import CameraLoop
@@ -266,6 +268,41 @@ def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
             f"{lowered} is slower than {source} here: on such a processor run {source} in {fastest.runtime}; "
             "lower precision is for GPUs, by way of TensorRT"
         )
+
+
+def print_benchmark(report: dict[str, Any]) -> None:
+    from edge_segface.bench.report import COLUMNS, cells, engines, sustained_lines, where
+
+    table = Table(box=SIMPLE, padding=(0, 0))
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=column == "model")
+    for row in report["models"]:
+        table.add_row(*cells(row))
+    stdout.print(table)
+    for line in (*engines(report), where(report)):
+        stdout.print(line)
+    for row in report["models"]:
+        if row["gpu_ms"] is not None:
+            gpu = ", ".join(f"{name} {value:.3f}" for name, value in row["gpu_ms"].items())
+            stdout.print(f"{row['name']}, batch {row['batch']}, on the GPU, ms: {gpu}")
+    for row in report["models"]:
+        if "sustain" in row:
+            for line in sustained_lines(row):
+                stdout.print(line)
+    stdout.print(f"paper {report['paper_fps']} FPS (SegFace MobileNetV3 at 512; machine not stated)")
+
+
+def print_ratios(ratios: Sequence[Ratio]) -> None:
+    table = Table(title="the second report to the first", title_justify="left")
+    for column in ("engine", "batch", "first p50 ms", "second p50 ms", "times as fast"):
+        table.add_column(column, justify="left" if column == "engine" else "right")
+    differs: dict[str, tuple[object, object]] = {}
+    for one in ratios:
+        table.add_row(one.name, str(one.batch), f"{one.first_ms:.3f}", f"{one.second_ms:.3f}", f"{one.faster:.3f}")
+        differs |= one.differs
+    stdout.print(table)
+    for name, (first, second) in differs.items():
+        notify(f"warning: {name} differs: {first} and {second}")
 
 
 @contextmanager
