@@ -14,13 +14,19 @@ import ablation
 import accuracy
 import cpu
 import engines
+import estimates
 import loop
+import paper
+import peers
 import precision
 import rewrite
 import scenes
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "edge_segface/weights/CARD.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "benchmarks/README.md", "edge_segface/weights/CARD.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 TABLES = {
     "rewrite": rewrite.table,
     "scenes": scenes.table,
@@ -28,7 +34,10 @@ TABLES = {
     "accuracy": accuracy.table,
     "cpu": cpu.table,
     "engines": engines.table,
+    "estimates": estimates.table,
     "loop": loop.table,
+    "paper": paper.table,
+    "peers": peers.table,
     "precision": precision.table,
 }
 

@@ -616,6 +616,36 @@ def benchmark(
 
 
 @app.command()
+def estimate(
+    model: Annotated[str, typer.Argument(help="A bundled name or an .onnx file.")],
+    board: Annotated[
+        str | None, typer.Option(help="Such as orin-nano-8gb; all of them by default; `here` measures this processor.")
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="That of the file by default.")
+    ] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+) -> None:
+    """Reckon how fast a model may be on a board: an estimate, not a measurement."""
+    from dataclasses import asdict
+
+    from edge_segface.bench import roofline
+    from edge_segface.console import print_estimates
+    from edge_segface.engine.onnxruntime import spec_of
+    from edge_segface.files import write_text
+    from edge_segface.weights import model_path
+
+    asked = [roofline.board_called(board)] if board else list(roofline.boards().values())
+    spec, layers = spec_of(model_path(model)), roofline.layers_of(model_path(model))
+    wanted = precision or spec.precision
+    able = [one for one in asked if board or one.flops[wanted]]
+    found = [roofline.estimate(layers, one, wanted) for one in able]
+    print_estimates(spec.name, found)
+    if json_out is not None:
+        write_text(json.dumps({"estimate": True, "rows": [asdict(one) for one in found]}, indent=2) + "\n", json_out)
+
+
+@app.command()
 def package(
     model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file, or an .engine of TensorRT.")],
     out: Annotated[Path, typer.Option(help="Folder to write NAME into; for Triton, the model repository.")],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_segface.bench.compare import Ratio
+    from edge_segface.bench.roofline import Estimate
     from edge_segface.bench.rounds import Timed
     from edge_segface.build import Built
     from edge_segface.camera.loop import CameraLoop
@@ -303,6 +304,24 @@ def print_ratios(ratios: Sequence[Ratio]) -> None:
     stdout.print(table)
     for name, (first, second) in differs.items():
         notify(f"warning: {name} differs: {first} and {second}")
+
+
+def print_estimates(name: str, found: Sequence[Estimate]) -> None:
+    first = found[0]
+    table = Table(title=f"{name}, {first.precision}, one picture: an ESTIMATE", title_justify="left")
+    for column in ("board", "bound by", "ms", "FPS"):
+        table.add_column(column, justify="right" if column in ("ms", "FPS") else "left")
+    for one in found:
+        slow, fast = one.fps
+        unsure = " (?)" if {one.precision, "gb_per_s"} & set(one.board.unsure) else ""
+        bound = f"{one.bound} ({100 * one.memory_share:.0f} % memory)"
+        times = f"{one.best_ms:.2f} to {one.worst_ms:.2f}", f"{slow:.0f} to {fast:.0f}"
+        table.add_row(one.board.title + unsure, bound, *times)
+    stdout.print(table)
+    stdout.print(
+        f"{first.gflop:.2f} GFLOP, {first.mb:.1f} MB moved; peaks of boards are those of data sheets. "
+        "Nothing of this was measured on a board."
+    )
 
 
 @contextmanager

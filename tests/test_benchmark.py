@@ -86,9 +86,16 @@ def test_statistics() -> None:
 def readings(clock_late: float) -> list[Reading]:
     """A minute at 12 W, whose clock is another in the second half."""
     return [
-        Reading(at, {"power_w": 12.0, "clock_mhz.gpu": 1000.0 if at < 30 else clock_late, "temperature_c.gpu": 40 + at / 2})
+        Reading(
+            at,
+            {
+                "power_w": 12.0,
+                "clock_mhz.gpu": 1000.0 if at < 30 else clock_late,
+                "temperature_c.gpu": 40 + at / 2,
+            },
+        )
         for at in np.arange(0, 60, 0.5).tolist()
-    ]  # fmt: skip
+    ]
 
 
 def test_a_board_that_gets_hot() -> None:

@@ -119,7 +119,7 @@ def test_help_and_version_are_there_for_every_command() -> None:
     commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
     assert set(commands) == {
         "demo", "doctor", "parse", "fetch", "train", "recipes", "evaluate", "balance", "calibrate", "export",
-        "quantize", "build-engine", "package", "info", "webcam",
+        "quantize", "build-engine", "package", "info", "webcam", "benchmark", "estimate",
     }  # fmt: skip
     for command in commands:
         result = run_cli(command, "--help")
@@ -183,7 +183,7 @@ def test_readme_commands_run(tmp_path: Path, official_checkpoints: dict[str, Pat
     lines = re.findall(r"^edge-segface .*", text.replace("\\\n", ""), re.MULTILINE)
     commands = [line.partition("  #")[0].split() for line in lines]
     assert {command[1] for command in commands} == set(MORE) | {
-        "demo", "doctor", "parse", "info", "fetch", "export", "evaluate", "calibrate", "build-engine", "webcam",
+        "demo", "doctor", "parse", "info", "fetch", "export", "evaluate", "calibrate", "build-engine", "webcam", "benchmark", "estimate",
     }  # fmt: skip
     for _, *arguments in commands:
         more = MORE.get(arguments[0], []) if "int8" in arguments or arguments[0] != "quantize" else []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -145,7 +146,7 @@ def described(case: Case, seconds: npt.NDArray[np.float64], settings: Settings) 
         "fps": round(batch / float(seconds.mean()), 2),
         "of_paper": round(batch / float(seconds.mean()) / PAPER_FPS, 3),
         "gpu_ms": None,
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "batches": list(settings.batches)},
         "samples_ms": [round(float(value), 4) for value in milliseconds],
     }
     if case.gpu_ms:
@@ -302,10 +303,13 @@ def seconds_from(text: str) -> float:
 
 
 def most_memory_mb() -> float | None:
-    """Of this process so far, where the system tells."""
+    """Of this process so far, where the system tells. What getrusage says on Linux counts the process that started it."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 1024, 1)
     try:
         import resource
     except ImportError:
         return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(most / (1e6 if sys.platform == "darwin" else 1024), 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1)
