@@ -183,7 +183,8 @@ def test_readme_commands_run(tmp_path: Path, official_checkpoints: dict[str, Pat
     lines = re.findall(r"^edge-segface .*", text.replace("\\\n", ""), re.MULTILINE)
     commands = [line.partition("  #")[0].split() for line in lines]
     assert {command[1] for command in commands} == set(MORE) | {
-        "demo", "doctor", "parse", "info", "fetch", "export", "evaluate", "calibrate", "build-engine", "webcam", "benchmark", "estimate",
+        "demo", "doctor", "parse", "info", "fetch", "export", "evaluate", "calibrate", "build-engine", "webcam",
+        "benchmark", "estimate",
     }  # fmt: skip
     for _, *arguments in commands:
         more = MORE.get(arguments[0], []) if "int8" in arguments or arguments[0] != "quantize" else []

@@ -303,7 +303,7 @@ def seconds_from(text: str) -> float:
 
 
 def most_memory_mb() -> float | None:
-    """Of this process so far, where the system tells. What getrusage says on Linux counts the process that started it."""
+    """Of this process so far, where the system tells. On Linux, getrusage counts the process that started it too."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
