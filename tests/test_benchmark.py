@@ -45,6 +45,7 @@ def test_the_report(report: dict) -> None:
         assert row["first_ms"] > 0
         assert row["peak_mb"] > row["peak_mb_above_start"] > 0
         assert row["sustain"]["steady_fps"] > 0
+    assert report["models"][0]["times_as_fast"] == 1
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 

@@ -203,11 +203,11 @@ def test_without_a_face_the_engine_is_not_called_fast(parser: FaceParser, tmp_pa
     assert report["engine_fps"] < 1.5 / per_look
 
 
-@pytest.mark.parametrize(("pause_s", "bound"), [(0.1, "source"), (0.0, "sinks")])
-def test_what_bounds_it(parser: FaceParser, pause_s: float, bound: str) -> None:
+@pytest.mark.parametrize(("pause_s", "sink_s", "bound"), [(0.4, 0.1, "source"), (0.0, 0.5, "sinks")])
+def test_what_bounds_it(parser: FaceParser, pause_s: float, sink_s: float, bound: str) -> None:
     Breaking.opened = 0
-    slow = Counting(0.07)  # slower than the engine, not than a camera of ten frames a second
-    settings = LoopSettings(frames=30)
+    slow = Counting(sink_s)  # slower than any engine, but not than a camera of two frames a second
+    settings = LoopSettings(frames=12)
     report = CameraLoop(parser, partial(Breaking, 1000, pause_s), lambda source: [slow], settings).run()
     assert report["bound_by"] == bound
 

@@ -138,6 +138,7 @@ def test_pictures_that_stand_alone_are_searched_at_once(parser: FaceParser) -> N
         faces = tracker.update(image, 0.0, watch, alone=True)
         assert len(faces) == 1 + number % 2
     assert len(steady._memories) <= 2  # of faces that are gone nothing is kept
+    assert len(FaceTracker(parser, max_faces=8).update(crowd(8), 0.0, watch, alone=True)) >= 6
 
 
 def test_the_square_grows_with_the_hair() -> None:

@@ -128,7 +128,8 @@ class FaceTracker:
             if searching and self._detector is not None:
                 candidates = self._new(self._detector(image))
         if candidates:
-            parsed += self._confirm(image, candidates, watch)
+            most = 2 * self.max_faces if alone else CLOSE_LOOKS
+            parsed += self._confirm(image, candidates[:most], watch)
         return parsed
 
     def _start(self, size_hw: tuple[int, ...]) -> None:
@@ -216,8 +217,7 @@ class FaceTracker:
     def _new(self, faces: list[Face]) -> list[Face]:
         """Those that are not followed yet, the largest first."""
         followed = [track.face.box_xyxy for track in self.tracks]
-        new = [face for face in apart(faces) if not any(covers(box, face.box_xyxy) for box in followed)]
-        return new[:CLOSE_LOOKS]
+        return [face for face in apart(faces) if not any(covers(box, face.box_xyxy) for box in followed)]
 
     def _confirm(self, image: UInt8Array, candidates: list[Face], watch: Stopwatch) -> list[Parsed]:
         """A close look at each; what shows eyes, nose or mouth is a face, and is followed from now on."""
