@@ -56,6 +56,11 @@ def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> 
     """The faces of a class map, largest first: pieces of skin that show at least so many kinds of inner parts."""
     labels, space = class_map.labels, class_map.space
     face = np.asarray(cv2.LUT(labels, _table(FACE_PARTS, space)), dtype=np.uint8)
+    x, y, across, down = cv2.boundingRect(face)  # where there is anything, with a rim that opening looks at
+    x, y, right, low = max(x - 2, 0), max(y - 2, 0), x + across + 2, y + down + 2
+    face, labels = face[y:low, x:right], labels[y:low, x:right]
+    if not face.size:
+        return []
     # Opening cuts a thin bridge between two faces.
     opened = np.asarray(cv2.morphologyEx(face, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     count, pieces, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
@@ -69,7 +74,7 @@ def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> 
         shares = np.bincount(kind_of_id[labels[there][pieces[there] == piece]], minlength=len(KINDS) + 1)[1:] / area
         seen = np.minimum(shares / 0.01, 1).sum()  # a kind counts fully from a hundredth of the face on
         if seen >= kinds:
-            box = (float(left), float(top), float(left + width), float(top + height))
+            box = (float(x + left), float(y + top), float(x + left + width), float(y + top + height))
             found.append(Face(box, float(seen / len(KINDS))))
     return sorted(found, key=lambda face: -face.height)
 
