@@ -149,7 +149,7 @@ def test_export_info_parse_from_an_official_checkpoint(official_checkpoints: dic
 
 
 def test_demo_report_has_the_promised_keys(tmp_path: Path) -> None:
-    result = run_cli("demo", "--out", tmp_path, "--frames", 20)
+    result = run_cli("demo", "--out", tmp_path, "--frames", 80)
     assert result.returncode == 0, result.stderr
     assert "95.96" in result.stdout
     report = json.loads((tmp_path / "demo.json").read_text())
