@@ -12,22 +12,18 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
-import openvino as ov
 import torch
 from bisenet import BiSeNet
+from engines import bare_onnxruntime, bare_openvino
 from rewrite import gflop, plain_graph
 
 from edge_segface.bench.rounds import interleaved
 from edge_segface.bench.stopwatch import PAPER_FPS, machine
-from edge_segface.engine.openvino import planar
 from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.onnx_file import write_graph
 from edge_segface.export.rewrite import rewritten
@@ -48,8 +44,8 @@ def main() -> None:
         works = {}
         for label, (path, size, _) in models.items():
             picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-            works[f"{label} | ONNX Runtime"] = in_onnxruntime(path, picture)
-            works[f"{label} | OpenVINO"] = in_openvino(path, picture)
+            works[f"{label} | ONNX Runtime"] = bare_onnxruntime(path, picture)
+            works[f"{label} | OpenVINO"] = bare_openvino(path, picture)
         seconds = {label: np.array(values) for label, values in interleaved(works, asked.rounds).items()}
     rows = [
         {
@@ -102,18 +98,6 @@ def networks(folder: Path) -> dict[str, tuple[Path, int, dict[str, float]]]:
         millions = round(sum(p.numel() for p in graph.parameters()) / 1e6, 2)
         found[name] = (path, size, {"parameters_m": millions, "gflop": gflop(network, size)})
     return found
-
-
-def in_onnxruntime(path: Path, picture: np.ndarray) -> Callable[[], object]:
-    return partial(ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run, None, {"image": picture})
-
-
-def in_openvino(path: Path, picture: np.ndarray) -> Callable[[], object]:
-    core = ov.Core()
-    model = core.read_model(path)
-    model.reshape({0: list(picture.shape)})
-    request = core.compile_model(planar(model), "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
-    return partial(request.infer, {0: picture})
 
 
 def table(report: dict[str, Any]) -> str:

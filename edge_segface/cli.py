@@ -102,16 +102,16 @@ def webcam(
     import cv2
 
     from edge_segface.camera.loop import LoopSettings
-    from edge_segface.camera.run import Outputs, check_report, run_webcam
+    from edge_segface.camera.run import Outputs, run_webcam
     from edge_segface.camera.sources import Wanted, size_from
     from edge_segface.camera.tracker import open_detector
     from edge_segface.console import loop_status, notify, print_loop
-    from edge_segface.files import write_text
+    from edge_segface.files import check_place, write_text
     from edge_segface.parser import FaceParser
 
     cv2.utils.logging.setLogLevel(0)  # what it would print, our errors say
     if json_out is not None:
-        check_report(json_out)
+        check_place(json_out)
     wanted = Wanted(size_from(size), rate)
     outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve)
     settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, opacity)
@@ -577,9 +577,8 @@ def benchmark(
     """Measure engines side by side: latency, throughput, memory, and what lasts."""
     from edge_segface.bench.measure import Settings, measure, seconds_from
     from edge_segface.bench.report import load_report, markdown, page
-    from edge_segface.camera.run import check_report
     from edge_segface.console import notify, print_benchmark, print_ratios, step_progress
-    from edge_segface.files import write_text
+    from edge_segface.files import check_place, write_text
 
     if compared is not None:
         from edge_segface.bench.compare import compare
@@ -590,7 +589,7 @@ def benchmark(
         raise EdgeSegfaceError("there is nothing to measure", remedy="name a model, such as edge-256")
     for path in (json_out, markdown_out, html_out):
         if path is not None:
-            check_report(path)
+            check_place(path)
     settings = Settings(
         rounds,
         tuple(batch or (1,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from edge_segface.pictures import read_picture
 from edge_segface.weights import PORTRAIT
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = Path(__file__).resolve().parent.parent
 OFFICIAL_FIXTURES = ROOT.parent / "shared" / "fixtures" / "official"
 

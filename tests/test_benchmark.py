@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -18,9 +17,7 @@ from edge_segface.bench.telemetry import Reading
 from edge_segface.engine import load_engine
 from edge_segface.errors import EdgeSegfaceError
 from edge_segface.weights import FOLDER, model_path
-from tests.conftest import assert_one_line_error, run_cli
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from tests.conftest import CHROMIUM, assert_one_line_error, run_cli
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import socket
 import struct
 import subprocess
@@ -29,12 +28,10 @@ from edge_segface.frames import ClassMap, Frame
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.pictures import read_picture
 from edge_segface.weights import PORTRAIT
-from tests.conftest import assert_one_line_error, run_cli
+from tests.conftest import CHROMIUM, assert_one_line_error, run_cli
 
 pytest.importorskip("uvicorn", reason="uvicorn (extra viewer) is not installed here")
 from edge_segface.camera.viewer.server import WIDEST, PageSink, bound, finite, is_loopback, message_of, parsed_address
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def shown(index: int = 0, side: int = 352) -> Shown:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from edge_segface.bench.stopwatch import Rate, Stopwatch
+from edge_segface.bench.stopwatch import Stopwatch
 from edge_segface.camera.sources import Source
 from edge_segface.errors import SourceError
 from edge_segface.frames import Frame
@@ -27,7 +27,6 @@ class Grabber:
         self.live = self._source.live
         self.description = self._source.description
         self.fps, self.apart = self._source.fps, self._source.apart
-        self.rate = Rate()
         self.dropped = 0
         self.reconnects = 0
         self._frame: Frame | None = None
@@ -61,6 +60,7 @@ class Grabber:
         self._thread.join(10)
 
     def _run(self) -> None:
+        index = 0
         try:
             while not self._stop.is_set():
                 try:
@@ -68,13 +68,13 @@ class Grabber:
                         image = self._source.read()
                     if image is None:
                         break
-                    frame = Frame(image, self.rate.count, time.monotonic())
+                    frame = Frame(image, index, time.monotonic())
                 except SourceError as error:
                     if not self.live:
                         raise
                     self._reopen(error)
                     continue
-                self.rate.tick()
+                index += 1
                 self._hand_over(frame)
         except BaseException as error:  # noqa: BLE001 - of this thread; `next` raises it in the one that waits
             self._error = error

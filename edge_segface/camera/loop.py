@@ -22,7 +22,7 @@ from edge_segface.camera.stabiliser import Stabiliser
 from edge_segface.camera.tracker import MAX_FACES, Detector, FaceTracker, class_map_of
 from edge_segface.engine.base import check_has_labels
 from edge_segface.errors import EdgeSegfaceError
-from edge_segface.frames import ClassMap, Frame
+from edge_segface.frames import Frame
 from edge_segface.parser import FaceParser
 
 POLL_S = 0.1
@@ -115,7 +115,7 @@ class CameraLoop:
         now_s = frame.captured_at_s if grabber.live else frame.index / grabber.fps
         faces = self._tracker.update(frame.image_bgr, now_s, self.meter.watch, alone=grabber.apart)
         with self.meter.watch.stage("paste"):
-            class_map: ClassMap = class_map_of(faces, frame.image_bgr.shape[:2], self.parser.space)
+            class_map = class_map_of(faces, frame.image_bgr.shape[:2], self.parser.space)
         self.meter.parsed(len(faces))
         if presenter is None:
             self.meter.finished(frame)

@@ -15,8 +15,6 @@ from edge_segface.camera.grabber import Grabber
 from edge_segface.camera.loop import CameraLoop, LoopSettings, Say
 from edge_segface.camera.sinks import Masks, Recording, Sink, Window, has_display
 from edge_segface.camera.sources import Wanted, open_source
-from edge_segface.errors import OutputError
-from edge_segface.files import make_folder
 from edge_segface.parser import FaceParser
 
 
@@ -26,13 +24,6 @@ class Outputs:
     record: Path | None = None
     masks: Path | None = None
     serve: str | None = None
-
-
-def check_report(path: Path) -> None:
-    """Whether a report can be written, before hours are spent on it."""
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}", found="a folder", remedy="name a file")
-    make_folder(path.parent)
 
 
 def run_webcam(
