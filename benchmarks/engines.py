@@ -25,7 +25,7 @@ from edge_segface.bench.rounds import interleaved
 from edge_segface.bench.stopwatch import machine
 from edge_segface.build import Wish, build_engine
 from edge_segface.engine import load_engine
-from edge_segface.engine.openvino import planar
+from edge_segface.engine.openvino_layout import suited
 from edge_segface.export.lower import lower
 from edge_segface.files import write_text
 from edge_segface.weights import DEFAULT_MODEL, model_path
@@ -85,7 +85,7 @@ def bare_openvino(path: Path, picture: np.ndarray) -> Any:
     core = ov.Core()
     model = core.read_model(path)
     model.reshape({0: list(picture.shape)})
-    request = core.compile_model(planar(model), "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+    request = core.compile_model(suited(model), "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
     return partial(request.infer, {0: picture}, share_inputs=True)
 
 

@@ -16,7 +16,8 @@ import torch
 from edge_segface.engine import RUNTIMES, Runtime, load_engine
 from edge_segface.engine.base import Engine
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
-from edge_segface.engine.openvino import planar, read_model
+from edge_segface.engine.openvino import read_model
+from edge_segface.engine.openvino_layout import suited
 from edge_segface.errors import ImageError, InputError, MissingExtra, ModelError
 from edge_segface.export.lower import lower
 from edge_segface.export.onnx_file import export_onnx
@@ -147,19 +148,20 @@ def test_settings_that_cannot_be_had() -> None:
             OnnxRuntimeEngine(BUNDLED, provider="cuda")
 
 
-def test_openvino_gives_what_onnxruntime_gives(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    paper = export_onnx(
-        load_weights(official_checkpoints["celebamask19"]), tmp_path / "p.onnx", size=128, outputs="both"
-    )
-    edge = export_onnx(load_weights(FOLDER / "edge.pt"), tmp_path / "e.onnx", size=160, outputs="both")
-    for path in (paper.path, edge.path):
-        with load_engine(path) as one, load_engine(path, runtime="openvino", precision="fp32") as other:
-            size = one.spec.input_size
-            squares = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
-            expected, found = one.infer_all(squares), other.infer_all(squares)
-            assert (found["labels"] == expected["labels"]).mean() > 0.9999
+@pytest.mark.parametrize("outputs", ["labels", "both"])
+@pytest.mark.parametrize(("network", "size"), [("paper", 128), ("edge", 160)])
+def test_openvino_gives_what_onnxruntime_gives(
+    network: str, size: int, outputs: str, official_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    weights = {"paper": official_checkpoints["celebamask19"], "edge": FOLDER / "edge.pt"}[network]
+    path = export_onnx(load_weights(weights), tmp_path / "x.onnx", size=size, outputs=outputs).path
+    with load_engine(path) as one, load_engine(path, runtime="openvino", precision="fp32") as other:
+        squares = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+        expected, found = one.infer_all(squares), other.infer_all(squares)
+        assert (found["labels"] == expected["labels"]).mean() > 0.9999
+        if outputs == "both":
             assert np.allclose(found["logits"], expected["logits"], atol=1e-3)
-            assert other.description.endswith("CPU, f32, all threads, latency")
+        assert other.description.endswith("CPU, f32, all threads, latency")
 
 
 def test_openvino_settings(tmp_path: Path, portrait: np.ndarray) -> None:
@@ -175,19 +177,30 @@ def test_openvino_settings(tmp_path: Path, portrait: np.ndarray) -> None:
         load_engine("edge-256", runtime="openvino", threads=999)
 
 
-def test_openvino_resizes_planes_and_chooses_over_planes() -> None:
-    core = openvino.Core()
-    model, _ = read_model(core, BUNDLED)
-    kinds = [node.get_type_name() for node in planar(model).get_ordered_ops()]
-    resizes = [node for node in model.get_ordered_ops() if node.get_type_name() == "Interpolate"]
-    assert len(resizes) == kinds.count("Interpolate") == 5
+@pytest.mark.parametrize("network", ["paper", "edge"])
+def test_openvino_gets_planes(network: str, official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    weights = {"paper": official_checkpoints["celebamask19"], "edge": FOLDER / "edge.pt"}[network]
+    path = export_onnx(load_weights(weights), tmp_path / "x.onnx", size=128).path
+    model, _ = read_model(openvino.Core(), path)
+    before = [node.get_type_name() for node in model.get_ordered_ops()]
+    nodes = suited(model).get_ordered_ops()
+    resizes = [node for node in nodes if node.get_type_name() == "Interpolate"]
+    assert len(resizes) == before.count("Interpolate") > 0
     for resize in resizes:
-        before, after = (
-            list(shape) for shape in (resize.get_input_partial_shape(0), resize.get_output_partial_shape(0))
-        )
-        assert str(before[1]) == str(after[1])  # channels are second, and stay as many
-    [choice] = [node for node in model.get_ordered_ops() if node.get_type_name() == "TopK"]
+        there, here = (list(shape) for shape in (resize.get_input_partial_shape(0), resize.get_output_partial_shape(0)))
+        assert str(there[1]) == str(here[1])  # channels are second, and stay as many
+        if there[1].get_length() > 19:  # of features: resized where the backbone made them
+            assert resize.input_value(0).get_node().get_type_name() in ("Add", "Convolution")
+    [choice] = [node for node in nodes if node.get_type_name() == "TopK"]
     assert choice.get_axis() == 1
+    attentions = [  # one core would do each
+        node
+        for node in nodes
+        if node.get_type_name() == "Softmax"
+        and [user.get_node().get_type_name() for user in node.output(0).get_target_inputs()] == ["MatMul"]
+        and len(node.output(0).get_partial_shape()) == 3
+    ]
+    assert not attentions
 
 
 @pytest.mark.parametrize(

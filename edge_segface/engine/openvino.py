@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edge_segface.engine.base import check_has_labels, check_images, check_model_file, check_tensors, check_threads
 from edge_segface.engine.onnxruntime import spec_of
+from edge_segface.engine.openvino_layout import suited
 from edge_segface.errors import MissingExtra, ModelError, first_line
 from edge_segface.files import write_bytes
 from edge_segface.frames import UInt8Array
@@ -59,7 +60,7 @@ class OpenVinoEngine:
         if cache is not None:
             settings["CACHE_DIR"] = str(cache)
         try:
-            compiled = core.compile_model(planar(model), device, settings)
+            compiled = core.compile_model(suited(model), device, settings)
             used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         except RuntimeError as error:
             raise ModelError(
@@ -176,39 +177,3 @@ def open_core() -> ov.Core:
 
 def _side(dimension: ov.Dimension) -> int:
     return dimension.get_length() if dimension.is_static else -1
-
-
-def planar(model: ov.Model) -> ov.Model:
-    """Resizes of (b h w c) turned into resizes of (b c h w), in place; results do not change.
-
-    ONNX Runtime resizes channels-last tensors fastest. OpenVINO takes the second axis for the channels, whatever it is,
-    and needs half of the network's time for the last resize and the choice of the classes behind it.
-    """
-    from openvino import opset13 as ops
-
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Interpolate" or node.input_value(1).get_node().get_type_name() != "Constant":
-            continue
-        scales = node.input_value(1).get_node().get_data()
-        if len(scales) != 4 or scales[3] != 1:
-            continue
-        turned = ops.transpose(node.input_value(0), np.array([0, 3, 1, 2]))
-        resized = ops.interpolate(turned, scales[1:3], axes=np.array([2, 3]), **node.get_attributes())
-        if (choice := _choice_behind(node)) is not None:
-            _, indices = ops.topk(resized, np.int64(1), 1, "max", "none", index_element_type="i32").outputs()  # b 1 h w
-            choice.output(1).replace(ops.reshape(indices, np.array([0, -1, 1]), special_zero=True).output(0))
-        else:
-            node.output(0).replace(ops.transpose(resized, np.array([0, 2, 3, 1])).output(0))
-    model.validate_nodes_and_infer_types()
-    return model
-
-
-def _choice_behind(resize: ov.Node) -> ov.Node | None:
-    """The TopK over classes, if rows of the resized pixels go into it and nowhere else."""
-    node = resize
-    for kind in ("Reshape", "TopK"):
-        users = list(node.output(0).get_target_inputs())
-        if len(users) != 1 or users[0].get_node().get_type_name() != kind:
-            return None
-        node = users[0].get_node()
-    return node
