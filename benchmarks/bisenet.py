@@ -1,7 +1,10 @@
-"""BiSeNet (Yu et al., ECCV 2018) with ResNet-18, written from its paper: what most people parse faces with today.
+"""BiSeNet (Yu et al., ECCV 2018) with ResNet-18, which many face parsers are built on, written from its paper.
 
-A spatial path of three convolutions at stride 2; a context path of ResNet-18 with attention refinement at strides 16
-and 32 and its global mean as a tail; a feature fusion module; a head. The auxiliary heads of training are left out.
+A spatial path of convolutions at stride 2; a context path of ResNet-18 with attention refinement at strides 16 and 32
+and its global mean as a tail; a feature fusion module; a head. The auxiliary heads of training are left out. The paper
+does not say how wide the spatial path is; 64, 64, 64 and a 1x1 to 128 are usual. Refinement begins with a 3x3
+convolution to 128, as is usual too. Face parsers mostly leave the spatial path out and take ResNet's features at stride
+8 for it: `spatial_path=False`.
 """
 
 from __future__ import annotations
@@ -35,18 +38,19 @@ class AttentionRefinement(nn.Module):
 class ContextPath(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = timm.create_model("resnet18", features_only=True, out_indices=(3, 4))
+        self.backbone = timm.create_model("resnet18", features_only=True, out_indices=(2, 3, 4))
         self.refine_16 = AttentionRefinement(256, 128)
         self.refine_32 = AttentionRefinement(512, 128)
         self.tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvBnRelu(512, 128, 1))
         self.join_16, self.join_32 = ConvBnRelu(128, 128), ConvBnRelu(128, 128)
 
-    def forward(self, image: Tensor) -> Tensor:
-        at_16, at_32 = self.backbone(image)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """What ResNet has and what the path makes of it, both n 128 h/8 w/8"""
+        at_8, at_16, at_32 = self.backbone(image)
         deep = self.refine_32(at_32) + self.tail(at_32)
         deep = self.join_32(interpolate(deep, scale_factor=2.0, mode="nearest"))
         deep = self.refine_16(at_16) + deep
-        return self.join_16(interpolate(deep, scale_factor=2.0, mode="nearest"))  # n 128 h/8 w/8
+        return at_8, self.join_16(interpolate(deep, scale_factor=2.0, mode="nearest"))
 
 
 class FeatureFusion(nn.Module):
@@ -69,15 +73,21 @@ class FeatureFusion(nn.Module):
 class BiSeNet(nn.Module):
     """Normalised images (n 3 h w) -> logits (n c h w)"""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, spatial_path: bool = True) -> None:
         super().__init__()
-        self.spatial = nn.Sequential(
-            ConvBnRelu(3, 64, 7, 2), ConvBnRelu(64, 64, 3, 2), ConvBnRelu(64, 64, 3, 2), ConvBnRelu(64, 128, 1)
+        self.spatial = (
+            nn.Sequential(
+                ConvBnRelu(3, 64, 7, 2), ConvBnRelu(64, 64, 3, 2), ConvBnRelu(64, 64, 3, 2), ConvBnRelu(64, 128, 1)
+            )
+            if spatial_path
+            else None
         )
         self.context = ContextPath()
         self.fusion = FeatureFusion()
         self.head = nn.Sequential(ConvBnRelu(256, 256), nn.Conv2d(256, classes, 1, bias=False))
 
     def forward(self, image: Tensor) -> Tensor:
-        logits = self.head(self.fusion(self.spatial(image), self.context(image)))
+        at_8, context = self.context(image)
+        spatial = at_8 if self.spatial is None else self.spatial(image)
+        logits = self.head(self.fusion(spatial, context))
         return interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)

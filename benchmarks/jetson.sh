@@ -6,26 +6,46 @@
 # Without a checkpoint the bundled edge-256 and edge-256-int8 are measured, which needs no torch. With one, engines in
 # fp16 and int8 at 256 and 512 are built of it, which needs the extras [train,quantize] and, for int8, a calibration set
 # in $CALIBRATION (see `edge-segface calibrate`); without it int8 is left out. What is built already is taken again.
+# Results go to $OUT, engines of one checkpoint to a folder of theirs in it. Exits with 1 if anything could not be done.
 set -u
-cd "$(dirname "$0")/.."
-checkpoint=${1:-}
+absolute() { # a path that still holds after cd
+    case $1 in /* | "") echo "$1" ;; *) echo "$PWD/$1" ;; esac
+}
+checkpoint=$(absolute "${1:-}")
+calibration=$(absolute "${CALIBRATION:-}")
 sustain=${2:-10m}
+out=$(absolute "${OUT:-}")
+cd "$(dirname "$0")/.." || exit 1
 run=${RUN:-edge-segface}
-out=${OUT:-benchmarks/report-$(hostname)-$(date +%Y%m%d)}
-mkdir -p "$out"
+: "${out:=$PWD/benchmarks/report-$(hostname)-$(date +%Y%m%d)}"
+case $sustain in
+*[!0-9smh.]* | "") echo "error: '$sustain' is no length of time; say 90s, 10m or 1h" >&2 && exit 2 ;;
+esac
+if [ -n "$checkpoint" ] && [ ! -f "$checkpoint" ]; then
+    echo "error: $checkpoint does not exist" >&2
+    exit 2
+fi
+engines=$out/bundled
+[ -z "$checkpoint" ] || engines=$out/$(cksum < "$checkpoint" | cut -d ' ' -f 1)
+mkdir -p "$engines" || exit 1
+status=0
+failed() {
+    echo "error: $*" >&2
+    status=1
+}
 
 echo "== what is here"
-$run doctor --json "$out/doctor.json" | tee "$out/doctor.txt"
+$run doctor --json "$out/doctor.json" > "$out/doctor.txt" || failed "the default model does not run here"
+cat "$out/doctor.txt"
 nvpmodel -q > "$out/nvpmodel.txt" 2> /dev/null || echo "no nvpmodel: not a Jetson board" > "$out/nvpmodel.txt"
-jetson_clocks --show > "$out/jetson_clocks.txt" 2> /dev/null || true
 
 build() { # NAME MODEL [OPTIONS]: an engine, unless it is there
     name=$1
     shift
-    if [ -f "$out/$name.engine" ]; then
+    if [ -f "$engines/$name.engine" ]; then
         echo "$name is there"
     else
-        $run build-engine "$@" --out "$out/$name.engine" --timing-cache "$out/timing" || echo "$name could not be built"
+        $run build-engine "$@" --out "$engines/$name.engine" --timing-cache "$out/timing" || failed "$name could not be built"
     fi
 }
 
@@ -37,28 +57,32 @@ for batch in 1 4; do
         continue
     fi
     for size in 256 512; do
-        build "edge-$size-fp16-b$batch" "$checkpoint" --size "$size" --precision fp16 --batch "$batch"
-        if [ -n "${CALIBRATION:-}" ]; then
-            build "edge-$size-int8-b$batch" "$checkpoint" --size "$size" --precision int8 \
-                --calibration "$CALIBRATION" --batch "$batch"
+        build "$size-fp16-b$batch" "$checkpoint" --size "$size" --precision fp16 --batch "$batch"
+        if [ -n "$calibration" ]; then
+            build "$size-int8-b$batch" "$checkpoint" --size "$size" --precision int8 \
+                --calibration "$calibration" --batch "$batch"
         fi
     done
 done
 
 echo "== measuring"
-status=0
 for batch in 1 4; do # an engine takes the batch that it was built for; edge-256 runs everywhere, to compare with
-    set -- "$out"/*-b"$batch".engine
+    set -- "$engines"/*-b"$batch".engine
     [ -e "$1" ] || set --
     $run benchmark "$@" edge-256 --batch "$batch" --json "$out/batch-$batch.json" --markdown "$out/batch-$batch.md" \
-        --html "$out/batch-$batch.html" || status=1
+        --html "$out/batch-$batch.html" || failed "not everything was measured"
 done
-echo "== for $sustain"
-set -- "$out"/*-b1.engine
+echo "== for $sustain each"
+set -- "$engines"/*256*-b1.engine
 [ -e "$1" ] || set -- edge-256
-$run benchmark "$1" --sustain "$sustain" --json "$out/sustain.json" --html "$out/sustain.html" || status=1
-$run demo --out "$out/demo" || status=1
+$run benchmark "$@" --sustain "$sustain" --json "$out/sustain.json" --html "$out/sustain.html" ||
+    failed "the long run was not measured"
+$run demo --out "$out/demo" || failed "the camera loop does not run here"
 
-tar -czf "$out.tar.gz" --exclude '*.engine' --exclude '*.onnx' --exclude '*.timing' --exclude '*.jit' "$out"
-echo "packed: $out.tar.gz — attach it to a pull request that adds $out/*.json to benchmarks/results"
+if tar -czf "$out.tar.gz" -C "$(dirname "$out")" --exclude '*.engine' --exclude '*.onnx' --exclude '*.timing' \
+    --exclude '*.jit' "$(basename "$out")"; then
+    echo "packed: $out.tar.gz — attach it to a pull request that adds its *.json to benchmarks/results"
+else
+    failed "the report could not be packed"
+fi
 exit $status

@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 import psutil
 
+from edge_segface.bench.plots import bars
 from edge_segface.bench.stopwatch import PAPER_FPS, machine
 from edge_segface.camera.gstreamer import GstSource, user_pipeline
 from edge_segface.camera.loop import CameraLoop, LoopSettings
@@ -226,6 +227,12 @@ def read_all(url: str, counts: list[int], at: int) -> None:
     answer = connection.getresponse()
     while content := answer.read1(1 << 16):
         counts[at] += len(content)
+
+
+def picture(report: dict[str, Any]) -> str:
+    kinds = {"engine_fps": "engine only", "glass_to_result_fps": "glass to result"}
+    values = {f"{row['name']}, {words}": row[key] for row in report["rates"]["result"] for key, words in kinds.items()}
+    return bars(list(values), list(values.values()), PAPER_FPS, len(kinds))
 
 
 def table(report: dict[str, Any]) -> str:

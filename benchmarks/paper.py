@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from edge_segface.bench.measure import versions
+from edge_segface.bench.plots import bars
 from edge_segface.bench.rounds import interleaved
 from edge_segface.bench.stopwatch import PAPER_FPS, machine
 from edge_segface.engine import RUNTIMES, load_engine
@@ -59,10 +60,12 @@ def main() -> None:
         for file, runtime in [*files, *((file, None) for file in asked.model)]:
             try:
                 engine = load_engine(file, runtime=runtime)
+                engine.infer(picture)
             except EdgeSegfaceError as error:
-                skipped[f"{file.name} in {runtime or 'its own runtime'}"] = str(error)
+                skipped[f"{file} in {runtime or 'its own runtime'}"] = str(error)
                 continue
-            works[engine.description] = partial(engine.infer, picture)
+            own = "" if file == path else f"{file}, {engine.spec.precision}: "
+            works[own + engine.description] = partial(engine.infer, picture)
         seconds = {name: np.array(values) for name, values in interleaved(works, asked.rounds).items()}
     rows = [
         {
@@ -87,6 +90,11 @@ def main() -> None:
     }
     write_text(json.dumps(report, indent=2) + "\n", RESULT.with_name(f"paper{suffix()}.json"))
     print(table(report))
+
+
+def picture(report: dict[str, Any]) -> str:
+    rows = report["rows"]
+    return bars([row["what"] for row in rows], [row["fps"] for row in rows], report["paper_fps"])
 
 
 def suffix() -> str:

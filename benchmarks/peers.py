@@ -22,6 +22,7 @@ from bisenet import BiSeNet
 from engines import bare_onnxruntime, bare_openvino
 from rewrite import gflop, plain_graph
 
+from edge_segface.bench.plots import bars
 from edge_segface.bench.rounds import interleaved
 from edge_segface.bench.stopwatch import PAPER_FPS, machine
 from edge_segface.export.deploy import DeployGraph
@@ -78,14 +79,21 @@ def main() -> None:
     print(table(report))
 
 
+def picture(report: dict[str, Any]) -> str:
+    shown = [(row, runtime) for row in report["rows"] for runtime in row["median_ms"]]
+    labels = [f"{row['network']}, {runtime}" for row, runtime in shown]
+    return bars(labels, [1e3 / row["median_ms"][runtime] for row, runtime in shown], report["paper_fps"], 2)
+
+
 def networks(folder: Path) -> dict[str, tuple[Path, int, dict[str, float]]]:
     """Name -> file, size, parameters and GFLOP."""
     torch.manual_seed(0)
     paper, edge, pico = (PRESETS[name](19).eval() for name in ("paper", "edge", "pico"))
-    bisenet = BiSeNet(19).eval()
+    bisenet, usual = (BiSeNet(19, spatial_path=spatial).eval() for spatial in (True, False))
     graphs: dict[str, tuple[Any, Any, int]] = {
         BASELINE: (plain_graph(paper), paper, 512),
         "plain BiSeNet-ResNet18 512": (plain_graph(bisenet), bisenet, 512),
+        "the same without its spatial path": (plain_graph(usual), usual, 512),
         "our paper 512": (DeployGraph(paper, 512, ("labels",)), rewritten(paper, 512), 512),
         "our edge 512": (DeployGraph(edge, 512, ("labels",)), rewritten(edge, 512), 512),
         "our edge 256": (DeployGraph(edge, 256, ("labels",)), rewritten(edge, 256), 256),

@@ -1,4 +1,5 @@
-"""Puts tables of what benchmarks measured into the README and docs/, between the comments that name their files.
+"""Puts tables of what benchmarks measured into the README and docs/, between the comments that name their files, and
+draws the pictures in results/.
 
 python benchmarks/tables.py [--check]
 """
@@ -22,11 +23,14 @@ import precision
 import rewrite
 import scenes
 
+from edge_segface.bench.plots import by_itself
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "benchmarks/README.md", "edge_segface/weights/CARD.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+PICTURES = {"loop": loop.picture, "paper": paper.picture, "peers": peers.picture}
 TABLES = {
     "rewrite": rewrite.table,
     "scenes": scenes.table,
@@ -42,21 +46,40 @@ TABLES = {
 }
 
 
+def table_of(path: Path) -> str:
+    """`paper-some-gpu.json` is told by `paper`, as are all results of other machines."""
+    table: str = TABLES[path.stem.split("-")[0]](json.loads(path.read_text(encoding="utf-8")))
+    return table
+
+
 def filled(text: str) -> str:
     def with_table(match: re.Match[str]) -> str:
-        path = ROOT / match[1]
-        report = json.loads(path.read_text(encoding="utf-8"))
-        return f"<!-- {match[1]} -->\n{TABLES[path.stem](report)}<!-- end -->"
+        return f"<!-- {match[1]} -->\n{table_of(ROOT / match[1])}<!-- end -->"
 
     return re.sub(r"<!-- (\S+\.json) -->\n.*?<!-- end -->", with_table, text, flags=re.DOTALL)
 
 
+def made() -> dict[Path, str]:
+    """Every page and picture as it should be."""
+    files = {page: filled(page.read_text(encoding="utf-8")) for page in PAGES}
+    for name, draw in PICTURES.items():
+        result = ROOT / "benchmarks" / "results" / f"{name}.json"
+        files[result.with_suffix(".svg")] = by_itself(draw(json.loads(result.read_text(encoding="utf-8"))))
+    return files
+
+
 def main() -> int:
-    stale = [page for page in PAGES if filled(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")]
+    stale = {
+        path: content
+        for path, content in made().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != content
+    }
     if "--check" in sys.argv:
+        for path in stale:
+            print(f"{path} is not what its JSON says")
         return 1 if stale else 0
-    for page in stale:
-        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, content in stale.items():
+        path.write_text(content, encoding="utf-8")
     return 0
 
 

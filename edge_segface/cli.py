@@ -576,14 +576,14 @@ def benchmark(
 ) -> None:
     """Measure engines side by side: latency, throughput, memory, and what lasts."""
     from edge_segface.bench.measure import Settings, measure, seconds_from
-    from edge_segface.bench.report import load_report, markdown, page
-    from edge_segface.console import notify, print_benchmark, print_ratios, step_progress
+    from edge_segface.bench.report import as_json, load_report, markdown, page
+    from edge_segface.console import notify, print_benchmark, print_comparison, step_progress
     from edge_segface.files import check_place, write_text
 
     if compared is not None:
         from edge_segface.bench.compare import compare
 
-        print_ratios(compare(*(load_report(path) for path in compared)))
+        print_comparison(compare(*(load_report(path) for path in compared)))
         return
     if not models:
         raise EdgeSegfaceError("there is nothing to measure", remedy="name a model, such as edge-256")
@@ -602,12 +602,15 @@ def benchmark(
         files = files_of(models, size or [], Path(folder))
         report = measure(files, settings, lambda words: on_step(words, None))
     print_benchmark(report)
-    if json_out is not None:
-        write_text(json.dumps(report, indent=2) + "\n", json_out)
-    if markdown_out is not None:
-        write_text(markdown(report), markdown_out)
-    if html_out is not None:
-        write_text(page(report), html_out)
+    unwritten = []
+    for path, written in ((json_out, as_json), (markdown_out, markdown), (html_out, page)):
+        try:
+            if path is not None:
+                write_text(written(report), path)
+        except EdgeSegfaceError as error:  # the others are written still
+            unwritten.append(error)
+    if unwritten:
+        raise unwritten[0]
     for failure in report["failures"]:
         notify(f"{failure['model']} was not measured: {failure['error']}")
     if report["failures"]:
@@ -626,14 +629,14 @@ def estimate(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
 ) -> None:
     """Reckon how fast a model may be on a board: an estimate, not a measurement."""
-    from dataclasses import asdict
-
     from edge_segface.bench import roofline
     from edge_segface.console import print_estimates
     from edge_segface.engine.onnxruntime import spec_of
-    from edge_segface.files import write_text
+    from edge_segface.files import check_place, write_text
     from edge_segface.weights import model_path
 
+    if json_out is not None:
+        check_place(json_out)
     asked = [roofline.board_called(board)] if board else list(roofline.boards().values())
     spec, layers = spec_of(model_path(model)), roofline.layers_of(model_path(model))
     wanted = precision or spec.precision
@@ -641,7 +644,7 @@ def estimate(
     found = [roofline.estimate(layers, one, wanted) for one in able]
     print_estimates(spec.name, found)
     if json_out is not None:
-        write_text(json.dumps({"estimate": True, "rows": [asdict(one) for one in found]}, indent=2) + "\n", json_out)
+        write_text(json.dumps(roofline.report(spec.name, found), indent=2) + "\n", json_out)
 
 
 @app.command()
@@ -777,28 +780,33 @@ def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime
     return TorchEngine(weights, size)
 
 
-def files_of(models: list[str], sizes: list[int], folder: Path) -> list[tuple[str, Path]]:
-    """Name and file of every model; checkpoints are exported into `folder`, once for each size."""
+def files_of(models: list[str], sizes: list[int], folder: Path) -> list[tuple[str, Path | EdgeSegfaceError]]:
+    """Name and file of every model, or why there is none; checkpoints are exported into `folder`, at each size."""
+    files: list[tuple[str, Path | EdgeSegfaceError]] = []
+    for model in models:
+        try:
+            files += files_of_one(model, sizes, folder / str(len(files)))
+        except EdgeSegfaceError as error:
+            files.append((model, error))
+    return files
+
+
+def files_of_one(model: str, sizes: list[int], folder: Path) -> list[tuple[str, Path | EdgeSegfaceError]]:
     from edge_segface.build import CHECKPOINTS
     from edge_segface.weights import model_path
 
-    files: list[tuple[str, Path]] = []
-    for model in models:
-        if source_of(model).suffix.lower() not in CHECKPOINTS:
-            try:
-                files.append((model, model_path(model)))
-            except EdgeSegfaceError:
-                files.append((model, Path(model)))  # measured with the others, and named as what failed
-            continue
-        check_torch()
-        from edge_segface.export.onnx_file import export_onnx
-        from edge_segface.model.checkpoint import load_weights
+    path = source_of(model)
+    if path.suffix.lower() not in CHECKPOINTS:
+        return [(model, model_path(model))]
+    check_torch()
+    from edge_segface.export.onnx_file import export_onnx
+    from edge_segface.model.checkpoint import load_weights
 
-        weights = load_weights(source_of(model))
-        for side in sizes or [weights.size or 512]:
-            exported = export_onnx(weights, folder / f"{Path(model).stem}-{side}.onnx", size=side)
-            files.append((exported.path.stem, exported.path))
-    return files
+    weights = load_weights(path)
+    return [
+        (f"{model} at {side}", export_onnx(weights, folder / f"{path.stem}-{side}.onnx", size=side).path)
+        for side in sizes or [weights.size or 512]
+    ]
 
 
 def space_of(model: str) -> LabelSpace:

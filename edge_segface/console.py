@@ -28,7 +28,7 @@ from edge_segface.errors import EdgeSegfaceError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_segface.bench.compare import Ratio
+    from edge_segface.bench.compare import Comparison
     from edge_segface.bench.roofline import Estimate
     from edge_segface.bench.rounds import Timed
     from edge_segface.build import Built
@@ -272,38 +272,39 @@ def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
 
 
 def print_benchmark(report: dict[str, Any]) -> None:
-    from edge_segface.bench.report import COLUMNS, cells, engines, sustained_lines, where
+    from edge_segface.bench.report import engines, sustained_lines, tables, where
 
-    table = Table(box=SIMPLE, padding=(0, 0))
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=column == "model")
-    for row in report["models"]:
-        table.add_row(*cells(row))
-    stdout.print(table)
+    for title, columns, rows in tables(report):
+        table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 0))
+        for column in columns:
+            named = column == "model"
+            table.add_column(column, justify="left" if named else "right", no_wrap=not named, overflow="fold")
+        for cells in rows:
+            table.add_row(*cells)
+        stdout.print(table)
     for line in (*engines(report), where(report)):
         stdout.print(line)
-    for row in report["models"]:
-        if row["gpu_ms"] is not None:
-            gpu = ", ".join(f"{name} {value:.3f}" for name, value in row["gpu_ms"].items())
-            stdout.print(f"{row['name']}, batch {row['batch']}, on the GPU, ms: {gpu}")
     for row in report["models"]:
         if "sustain" in row:
             for line in sustained_lines(row):
                 stdout.print(line)
     stdout.print(f"paper {report['paper_fps']} FPS (SegFace MobileNetV3 at 512; machine not stated)")
+    for line in report["warnings"]:
+        notify(f"warning: {line}")
 
 
-def print_ratios(ratios: Sequence[Ratio]) -> None:
-    table = Table(title="the second report to the first", title_justify="left")
-    for column in ("engine", "batch", "first p50 ms", "second p50 ms", "times as fast"):
-        table.add_column(column, justify="left" if column == "engine" else "right")
-    differs: dict[str, tuple[object, object]] = {}
-    for one in ratios:
-        table.add_row(one.name, str(one.batch), f"{one.first_ms:.3f}", f"{one.second_ms:.3f}", f"{one.faster:.3f}")
-        differs |= one.differs
+def print_comparison(found: Comparison) -> None:
+    table = Table(title="the second report to the first: p50, ms", title_justify="left", box=SIMPLE, padding=(0, 0))
+    for column in ("engine", "batch", "first", "second", "times as fast", "95 %"):
+        named = column == "engine"
+        table.add_column(column, justify="left" if named else "right", no_wrap=not named, overflow="fold")
+    for one in found.ratios:
+        between = f"{one.between[0]:.3f} to {one.between[1]:.3f}"
+        times = (f"{one.first_ms:.3f}", f"{one.second_ms:.3f}", f"{one.faster:.3f}", between)
+        table.add_row(one.name, str(one.batch), *times)
     stdout.print(table)
-    for name, (first, second) in differs.items():
-        notify(f"warning: {name} differs: {first} and {second}")
+    for line in found.warnings:
+        notify(f"warning: {line}")
 
 
 def print_estimates(name: str, found: Sequence[Estimate]) -> None:
@@ -322,6 +323,8 @@ def print_estimates(name: str, found: Sequence[Estimate]) -> None:
         f"{first.gflop:.2f} GFLOP, {first.mb:.1f} MB moved; peaks of boards are those of data sheets. "
         "Nothing of this was measured on a board."
     )
+    if first.unknown:
+        notify(f"warning: {first.unknown} layers are left out: the file does not tell their sizes")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 
 from edge_segface import __version__
 from edge_segface.bench.stopwatch import machine
+from edge_segface.board import board_model, l4t_of, power_mode, said_by_nvpmodel, tegra_release
 from edge_segface.engine import load_engine
 from edge_segface.engine.cuda import open_cuda
 from edge_segface.engine.nvidia import EXTRAS, TITLES, load_tensorrt
@@ -27,8 +28,6 @@ from edge_segface.weights import DEFAULT_MODEL, bundled_models
 
 State = Literal["good", "missing", "bad"]  # missing: not installed, and not needed for what is bundled
 
-TEGRA_RELEASE = Path("etc/nv_tegra_release")
-BOARD_MODEL = Path("proc/device-tree/model")
 # L4T release, the first that fits -> JetPack
 JETPACKS = (
     ("39.2", "7.2"),
@@ -87,27 +86,23 @@ def _system(root: Path) -> Iterator[Finding]:
     where = machine()
     yield Finding("system", "Python", "good", f"{platform.python_version()} at {sys.executable}")
     yield Finding("system", "processor", "good", f"{where['cpu']}, {where['cores']} cores, {platform.machine()}")
-    if (root / BOARD_MODEL).exists():
-        board = (root / BOARD_MODEL).read_text(encoding="utf-8", errors="replace").rstrip("\0\n")
+    if (board := board_model(root)) is not None:
         yield Finding("system", "board", "good", board)
-    if (root / TEGRA_RELEASE).exists():
-        yield _jetpack((root / TEGRA_RELEASE).read_text(encoding="utf-8", errors="replace"))
-    if (tool := shutil.which("nvpmodel")) is not None:
-        said = _said([tool, "-q"])
-        mode = re.search(r"NV Power Mode:\s*(\S+)", said)
-        if mode is None:
+    if (release := tegra_release(root)) is not None:
+        yield _jetpack(release)
+    if (said := said_by_nvpmodel()) is not None:
+        if (mode := power_mode(said)) is None:
             yield Finding("system", "power mode", "missing", said[:80] or "no answer", "run: sudo nvpmodel -q")
         else:
             yield Finding(
-                "system", "power mode", "good", mode[1], "for full speed: sudo nvpmodel -m 0; sudo jetson_clocks"
+                "system", "power mode", "good", mode, "for full speed: sudo nvpmodel -m 0; sudo jetson_clocks"
             )
 
 
 def _jetpack(text: str) -> Finding:
-    found = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", text)
-    if found is None:
-        return Finding("system", "JetPack", "bad", first_line(ValueError(text)), f"look at /{TEGRA_RELEASE}")
-    l4t = f"{found[1]}.{found[2]}"
+    l4t = l4t_of(text)
+    if l4t is None:
+        return Finding("system", "JetPack", "bad", first_line(ValueError(text)), "look at /etc/nv_tegra_release")
     jetpack = next((name for beginning, name in JETPACKS if l4t.startswith(beginning)), None)
     if jetpack is None or int(jetpack.split(".")[0]) >= 6:
         return Finding("system", "JetPack", "good", f"{jetpack or 'newer than this version knows'} (L4T {l4t})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,11 @@ def check_place(target: Path) -> None:
         found = "a folder" if target.is_dir() else "not a regular file"
         raise OutputError(f"cannot write {target}", found=found, remedy="name a file")
     make_folder(target.parent)
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise cannot_write(target, error) from error
 
 
 def write_text(text: str, target: Path) -> None:

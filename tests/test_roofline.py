@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_segface.bench.roofline import (
     Board,
     Layer,
+    Layers,
     board_called,
     boards,
-    by_kind,
     estimate,
     layers_of,
     this_machine,
@@ -45,7 +45,9 @@ def small_model(path: Path) -> None:
 
 def test_layers_are_counted(tmp_path: Path) -> None:
     small_model(tmp_path / "m.onnx")
-    conv, product = layers_of(tmp_path / "m.onnx")
+    layers = layers_of(tmp_path / "m.onnx")
+    assert layers.unknown == 0
+    conv, product = layers.of
     assert conv == Layer("conv", "Conv", 2 * 8 * 16 * 16 * 27, 8 * 16 * 16 + 3 * 16 * 16, 8 * 27)
     assert product == Layer("product", "MatMul", 2 * 8 * 16 * 5 * 16, 8 * 16 * 5 + 8 * 16 * 16, 80)
     (tmp_path / "bad.onnx").write_text("no")
@@ -53,25 +55,76 @@ def test_layers_are_counted(tmp_path: Path) -> None:
         layers_of(tmp_path / "bad.onnx")
 
 
+def test_what_is_upside_down_or_unknown(tmp_path: Path) -> None:
+    up = numpy_helper.from_array(np.zeros((4, 6, 2, 2), np.float32), "up")
+    turned = numpy_helper.from_array(np.zeros((5, 6), np.float32), "t")
+    graph = helper.make_graph(
+        [
+            helper.make_node("ConvTranspose", ["image", "up"], ["a"], strides=[2, 2], name="up"),
+            helper.make_node("Transpose", ["t"], ["m"], perm=[1, 0]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 3, 1], name="pixels"),
+            helper.make_node("MatMul", ["b", "m"], ["c"], name="product"),
+            helper.make_node("NonZero", ["c"], ["d"]),
+            helper.make_node("Softmax", ["d"], ["e"], name="of who knows what"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 4, 8, 8])],
+        [helper.make_tensor_value_info("e", TensorProto.FLOAT, None)],
+        [up, turned],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    layers = layers_of(tmp_path / "m.onnx")
+    assert layers.unknown == 1
+    grown, _, product = layers.of
+    assert grown.flop == 2 * (4 * 8 * 8) * (6 * 2 * 2)  # each input to each of four outputs
+    assert product.flop == 2 * (16 * 16) * 6 * 5
+    assert product.weights == 30
+
+
 def test_work_of_the_bundled_models() -> None:
     """As torch counts it (benchmarks/results/rewrite.json: 0.98 GFLOP at 256), in both precisions."""
     for name in ("edge-256", "edge-256-int8"):
-        sums = by_kind(layers_of(model_path(name)))
-        assert sums["Conv"] + sums["MatMul"] + sums.get("Gemm", 0) == pytest.approx(0.98, abs=0.02)
+        layers = layers_of(model_path(name))
+        work = sum(layer.flop for layer in layers.of if layer.kind in ("Conv", "MatMul", "Gemm"))
+        assert work / 1e9 == pytest.approx(0.98, abs=0.02)
+        assert layers.unknown == 0
 
 
 def test_what_bounds_a_layer() -> None:
     board = Board("b", "a board", {"fp32": 1e12, "fp16": 2e12, "int8": None}, 1e11)
-    heavy = estimate([Layer("x", "Conv", 1e9, 1000, 1000)], board, "fp32")
+    heavy = estimate(Layers((Layer("x", "Conv", 1e9, 1000, 1000),)), board, "fp32")
     assert heavy.bound == "compute"
     assert heavy.best_ms == pytest.approx(1e3 * 1e9 / 0.85e12)
-    wide = estimate([Layer("x", "Conv", 1000, 10_000_000, 0)], board, "fp16")
+    wide = estimate(Layers((Layer("x", "Conv", 1000, 10_000_000, 0),)), board, "fp16")
     assert wide.bound == "memory"
     assert wide.best_ms == pytest.approx(1e3 * 2e7 / 0.8e11)
     assert wide.worst_ms > wide.best_ms
     assert wide.fps[0] < wide.fps[1]
     with pytest.raises(EdgeSegfaceError, match="gains nothing from int8.*fp32, fp16"):
-        estimate([], board, "int8")
+        estimate(Layers(()), board, "int8")
+
+
+def test_int8_helps_what_is_in_int8() -> None:
+    board = Board("b", "a board", {"fp32": 1e12, "fp16": 2e12, "int8": 4e12}, 1e15)
+    one, other = Layer("x", "Conv", 1e9, 10, 10, int8=True), Layer("y", "MatMul", 1e9, 10, 10)
+    both = estimate(Layers((one, other)), board, "int8")
+    assert both.best_ms == pytest.approx(1e3 * (1e9 / 4e12 + 1e9 / 2e12) / 0.85, rel=1e-3)
+    unmarked = estimate(Layers((other, other)), board, "int8")  # as it would be, once quantized
+    assert unmarked.best_ms == pytest.approx(1e3 * (2e9 / 4e12) / 0.85, rel=1e-3)
+    bundled = {
+        name: estimate(layers_of(model_path(name)), board_called("orin-nano-8gb"), precision).best_ms
+        for name, precision in (("edge-256", "fp16"), ("edge-256-int8", "int8"))
+    }
+    assert 0.5 < bundled["edge-256-int8"] / bundled["edge-256"] < 0.95
+
+
+def test_good_builders_write_no_transposes() -> None:
+    board = Board("b", "a board", {"fp32": 1e12, "fp16": None, "int8": None}, 1e11)
+    transpose = estimate(
+        Layers((Layer("c", "Conv", 1e9, 10, 10), Layer("t", "Transpose", 0, 10_000_000, 0))), board, "fp32"
+    )
+    assert transpose.best_ms == pytest.approx(1e3 * 1e9 / 0.85e12)
+    assert transpose.worst_ms > 1e3 * 4e7 / 0.4e11
 
 
 def test_boards_are_what_their_formulas_say() -> None:
@@ -103,8 +156,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert "ESTIMATE" in result.stdout
     assert "nothing of this was measured on a board" in result.stdout.lower()
     written = json.loads((tmp_path / "e.json").read_text())
-    assert written["estimate"] is True
+    assert (written["schema"], written["kind"], written["model"]) == (1, "estimate", "edge-256")
     assert written["rows"][0]["best_ms"] < written["rows"][0]["worst_ms"]
+    assert_one_line_error(run_cli("estimate", "edge-256", "--json", tmp_path), "a folder")
     assert "Thor" in run_cli("estimate", "edge-256-int8").stdout
     assert_one_line_error(run_cli("estimate", "edge-256", "--board", "pi"), "no board is called", "orin-nx-16gb")
     assert_one_line_error(run_cli("estimate", "edge-256-int8", "--board", "nano-4gb"), "gains nothing from int8")
+    here = run_cli("estimate", "edge-256", "--board", "here", "--precision", "int8")
+    assert_one_line_error(here, "this processor's peak in int8 is not measured")

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from edge_segface.bench import telemetry
 from edge_segface.bench.telemetry import (
     CpuClock,
-    Ina3221,
+    Jtop,
+    Rails,
     Rapl,
     Sampler,
     Sensor,
     TegraGpu,
     Tegrastats,
     ThermalZones,
+    Throttling,
     Values,
-    power_state,
     sensors,
     tegrastats_values,
 )
@@ -43,30 +48,36 @@ NANO = (
 )
 XAVIER = "RAM 5/9MB (lfb 1x4MB) CPU [2%@1190,off,off] GR3D_FREQ 12% GPU 1155/1155 CPU 385/385 SOC 770/770 CV 0/0"
 AGX_ORIN = "GR3D_FREQ 0%@[1300,1300] tj@-256C VDD_GPU_SOC 2390mW/2390mW VDD_CPU_CV 796mW/796mW NC 0mW/0mW"
-THOR = "GR3D_FREQ @[1000,1001,1000] cpu@40C VIN 21000mW/20000mW"
+THOR = (
+    "GR3D_FREQ @[1000,1001,1000] cpu@40C VDD_GPU 4000mW/4000mW VDD_CPU_SOC_MSS 7000mW/7000mW VIN_SYS_5V0 5000mW/5000mW "
+    "VIN 25000mW/24000mW"
+)
 
 
 def test_lines_of_tegrastats() -> None:
     orin = tegrastats_values(ORIN_NANO)
-    assert orin["power_w"] == orin["power_w.VDD_IN"] == 12.479
+    assert orin["power_w.board"] == orin["rail_w.VDD_IN"] == 12.479
     assert (orin["load_percent.gpu"], orin["clock_mhz.gpu"], orin["clock_mhz.memory"]) == (63, 621, 2133)
     assert (orin["load_percent.cpu"], orin["clock_mhz.cpu"]) == (12, 729)
     assert (orin["temperature_c.gpu"], orin["memory_mb"]) == (53.343, 6185)
     tx2 = tegrastats_values(TX2)
-    assert (tx2["power_w"], tx2["power_w.VDD_SYS_CPU"], tx2["clock_mhz.cpu"]) == (5.297, 1.917, 2034)
+    assert (tx2["power_w.board"], tx2["rail_w.VDD_SYS_CPU"], tx2["clock_mhz.cpu"]) == (5.297, 1.917, 2034)
     nano = tegrastats_values(NANO)
-    assert (nano["power_w"], nano["power_w.POM_5V_CPU"], nano["clock_mhz.gpu"]) == (0.933, 0.084, 76)
-    assert not any("RAM" in name for name in nano)
+    assert (nano["power_w.board"], nano["rail_w.POM_5V_CPU"], nano["clock_mhz.gpu"]) == (0.933, 0.084, 76)
+    assert not any("RAM" in name or "PMIC" in name for name in nano)
+    assert max(value for name, value in nano.items() if name.startswith("temperature_c.")) == 27.5
     xavier = tegrastats_values(XAVIER)
-    assert (xavier["power_w"], xavier["load_percent.gpu"], xavier["load_percent.cpu"]) == (2.31, 12, 2)
+    assert (xavier["power_w.rails"], xavier["load_percent.gpu"], xavier["load_percent.cpu"]) == (2.31, 12, 2)
     assert "clock_mhz.gpu" not in xavier
     agx = tegrastats_values(AGX_ORIN)
-    assert agx["power_w"] == pytest.approx(3.186)
+    assert agx["power_w.rails"] == pytest.approx(3.186)
+    assert "rail_w.NC" not in agx
     assert "temperature_c.tj" not in agx  # a sensor that is off
     thor = tegrastats_values(THOR)
     assert thor["clock_mhz.gpu"] == 1001
     assert "load_percent.gpu" not in thor
-    assert thor["power_w"] == 21
+    assert thor["power_w.board"] == 25
+    assert "power_w.rails" not in thor
     assert tegrastats_values("") == tegrastats_values("nonsense 3 x") == {}
 
 
@@ -83,17 +94,24 @@ def test_rails_of_new_and_old_kernels(tmp_path: Path) -> None:
     new = write(tmp_path / "new", {
         f"{hwmon}/in1_label": "VDD_IN", f"{hwmon}/in1_input": 5000, f"{hwmon}/curr1_input": 1200,
         f"{hwmon}/in2_label": "VDD_SOC", f"{hwmon}/in2_input": 5000, f"{hwmon}/curr2_input": 400,
-        f"{hwmon}/in7_label": "sum of shunt voltages", f"{hwmon}/in7_input": 4,
+        f"{hwmon}/in3_label": "NC1", f"{hwmon}/in3_input": 5000, f"{hwmon}/curr3_input": 9,
+        f"{hwmon}/in7_label": "sum of shunt voltages", f"{hwmon}/in7_input": 4, f"{hwmon}/curr7_input": 4,
     })  # fmt: skip
-    assert Ina3221(new).read() == pytest.approx({"power_w": 6.0, "power_w.VDD_IN": 6.0, "power_w.VDD_SOC": 2.0})
+    assert Rails(new).read() == pytest.approx({"power_w.board": 6.0, "rail_w.VDD_IN": 6.0, "rail_w.VDD_SOC": 2.0})
     iio = "sys/bus/i2c/drivers/ina3221x/0-0041/iio:device0"
     old = write(tmp_path / "old", {
         f"{iio}/rail_name_0": "POM_5V_GPU", f"{iio}/in_power0_input": 300,
         f"{iio}/rail_name_1": "POM_5V_CPU", f"{iio}/in_power1_input": 700,
     })  # fmt: skip
-    assert Ina3221(old).read()["power_w"] == 1.0
+    assert Rails(old).read()["power_w.rails"] == 1.0
+    thor = write(tmp_path / "thor", {
+        f"{hwmon}/in1_label": "VDD_GPU", f"{hwmon}/in1_input": 5000, f"{hwmon}/curr1_input": 1200,
+        "sys/class/hwmon/hwmon4/name": "ina238", "sys/class/hwmon/hwmon4/power1_input": 25000000,
+        "sys/class/hwmon/hwmon5/name": "pwmfan",
+    })  # fmt: skip
+    assert Rails(thor).read() == pytest.approx({"power_w.board": 25.0, "rail_w.VIN": 25.0, "rail_w.VDD_GPU": 6.0})
     with pytest.raises(FileNotFoundError):
-        Ina3221(tmp_path)
+        Rails(tmp_path)
 
 
 def test_zones_clocks_and_gpu(tmp_path: Path) -> None:
@@ -101,29 +119,85 @@ def test_zones_clocks_and_gpu(tmp_path: Path) -> None:
         "sys/class/thermal/thermal_zone0/type": "cpu-thermal", "sys/class/thermal/thermal_zone0/temp": 45500,
         "sys/class/thermal/thermal_zone1/type": "off", "sys/class/thermal/thermal_zone1/temp": -256000,
         "sys/class/thermal/thermal_zone2/type": "bad", "sys/class/thermal/thermal_zone2/temp": "",
+        "sys/class/thermal/thermal_zone3/type": "PMIC-Die", "sys/class/thermal/thermal_zone3/temp": 100000,
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": 1510400,
         "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": 729600,
-        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil",
         "sys/devices/platform/gpu.0/load": 634, "sys/class/devfreq/gpu-gpc-0/cur_freq": 624750000,
-        "proc/device-tree/model": "NVIDIA Jetson Orin Nano\0",
     })  # fmt: skip
     assert ThermalZones(root).read() == {"temperature_c.cpu-thermal": 45.5}
     assert CpuClock(root).read() == {"clock_mhz.cpu": 1510.4}
     assert TegraGpu(root).read() == {"load_percent.gpu": 63.4, "clock_mhz.gpu": 624.75}
-    state = power_state(root)
-    assert (state["governor"], state["board"]) == ("schedutil", "NVIDIA Jetson Orin Nano")
     assert {sensor.name for sensor in sensors(root)} >= {"Tegra GPU", "cpufreq", "thermal zones"}
 
 
 def test_power_from_energy(tmp_path: Path) -> None:
-    path = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
-    write(tmp_path, {"sys/class/powercap/intel-rapl:0/energy_uj": 0, "sys/class/powercap/intel-rapl:0:0/energy_uj": 9})
+    zones = "sys/class/powercap/intel-rapl:"
+    write(tmp_path, {
+        f"{zones}0/name": "package-0", f"{zones}0/energy_uj": 0, f"{zones}0:0/name": "core", f"{zones}0:0/energy_uj": 9,
+        f"{zones}1/name": "psys", f"{zones}1/energy_uj": 0,
+    })  # fmt: skip
     rapl = Rapl(tmp_path)
     time.sleep(0.1)
-    path.write_text("1000000")
-    assert rapl.read()["power_w"] == pytest.approx(10, rel=0.3)
-    path.write_text("5")  # it began anew
+    for zone in (0, 1):
+        write(tmp_path, {f"{zones}{zone}/energy_uj": 1000000})
+    assert rapl.read()["power_w.package"] == pytest.approx(10, rel=0.3)  # and not twice
+    write(tmp_path, {f"{zones}0/energy_uj": 5})  # it began anew
     assert rapl.read() == {}
+
+
+def test_clocks_that_are_held_down(tmp_path: Path) -> None:
+    root = write(tmp_path, {
+        "sys/class/hwmon/hwmon1/oc1_event_cnt": 0, "sys/class/hwmon/hwmon1/oc3_event_cnt": 12,
+    })  # fmt: skip
+    assert Throttling(root).read() == {"throttled.oc1": 0, "throttled.oc3": 12}
+
+
+class Service:
+    """As jetson-stats 7 documents its client; the service itself runs on boards alone."""
+
+    power = {"rail": {"VDD_IN": {"power": 5000}, "VDD_SOC": {"power": 1500}}, "tot": {"power": 5000}}  # noqa: RUF012
+    temperature = {"cpu": {"temp": 50.5, "online": True}, "gpu": {"temp": -256, "online": False}}  # noqa: RUF012
+    gpu = {"gpu": {"status": {"load": 63.0}, "freq": {"cur": 624750}}}  # noqa: RUF012
+    running = True
+
+    def __init__(self, interval: float) -> None:
+        pass
+
+    def start(self) -> None:
+        if not self.running:
+            raise ServiceError("The jtop.service is not active")
+
+    def ok(self, spin: bool) -> bool:
+        self.start()
+        return spin
+
+    def close(self) -> None:
+        pass
+
+
+class ServiceError(Exception):
+    pass
+
+
+def test_jtop_for_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError, match="not installed"):
+        Jtop()
+    module = types.ModuleType("jtop")
+    module.jtop, module.JtopException = Service, ServiceError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "jtop", module)
+    board = Jtop()
+    assert board.read() == {
+        "power_w.board": 5,
+        "rail_w.VDD_IN": 5,
+        "rail_w.VDD_SOC": 1.5,
+        "temperature_c.cpu": 50.5,
+        "load_percent.gpu": 63,
+        "clock_mhz.gpu": 624.75,
+    }
+    monkeypatch.setattr(Service, "running", False)
+    for ask in (board.read, Jtop):
+        with pytest.raises(OSError, match="not active"):
+            ask()
 
 
 class Wobbly(Sensor):
@@ -134,34 +208,54 @@ class Wobbly(Sensor):
         self.count += 1
         if self.count % 2:
             raise OSError("gone")
-        return {"power_w": 5.0}
+        return {"power_w.board": 5.0}
 
 
 def test_a_sensor_that_vanishes_is_a_gap(tmp_path: Path) -> None:
     root = write(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": 1000000})
-    sampler = Sampler([Wobbly(), CpuClock(root)], interval_s=0.01)
-    time.sleep(0.15)
-    shutil.rmtree(root / "sys")
-    time.sleep(0.15)
-    readings = sampler.close()
+    with Sampler([Wobbly(), CpuClock(root)], interval_s=0.01) as sampler:
+        time.sleep(0.15)
+        shutil.rmtree(root / "sys")
+        time.sleep(0.15)
+    readings = sampler.readings
     assert sampler.gaps["wobbly"] > 3
     assert sampler.gaps["cpufreq"] > 3
-    assert {"power_w": 5.0, "clock_mhz.cpu": 1000.0} in [reading.values for reading in readings]
+    assert {"power_w.board": 5.0, "clock_mhz.cpu": 1000.0} in [reading.values for reading in readings]
     assert [reading.at_s for reading in readings] == sorted(reading.at_s for reading in readings)
 
 
-def test_a_real_process_beside() -> None:
-    code = f"import time\nwhile True:\n    print({ORIN_NANO!r}, flush=True)\n    time.sleep(0.01)"
-    beside = Tegrastats((sys.executable, "-c", code))
+def test_a_sampler_ends_with_what_it_watches() -> None:
+    with pytest.raises(RuntimeError), Sampler([Wobbly()]):
+        raise RuntimeError
+    assert "telemetry" not in [thread.name for thread in threading.enumerate()]
+
+
+def beside(code: str) -> Tegrastats:
+    return Tegrastats((sys.executable, "-c", f"import time\n{code}"))
+
+
+def wait_for(words: Callable[[], Values]) -> Values:
     until = time.monotonic() + 10
-    while not beside.read() and time.monotonic() < until:
+    while not (values := words()) and time.monotonic() < until:
         time.sleep(0.02)
-    assert beside.read()["power_w"] == 12.479
-    beside.close()
+    return values
+
+
+def test_a_real_process_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    speaking = beside(f"while True:\n    print({ORIN_NANO!r}, flush=True)\n    time.sleep(0.01)")
+    assert wait_for(speaking.read)["power_w.board"] == 12.479
+    speaking.close()
     with pytest.raises(FileNotFoundError):
         Tegrastats(("no-such-tegrastats",))
-    ended = Tegrastats((sys.executable, "-c", ""))
-    ended._process.wait()
-    with pytest.raises(OSError, match="has ended"):
-        ended.read()
-    ended.close()
+    for code in ("", f"print({ORIN_NANO!r}, flush=True)"):  # of which the last line would be told for ever
+        ended = beside(code)
+        ended._process.wait()
+        with pytest.raises(OSError, match="has ended"):
+            ended.read()
+        ended.close()
+    silent = beside(f"print({ORIN_NANO!r}, flush=True)\ntime.sleep(60)")
+    wait_for(silent.read)
+    monkeypatch.setattr(telemetry, "STALE_S", 0.0)
+    with pytest.raises(OSError, match="says nothing any more"):
+        silent.read()
+    silent.close()

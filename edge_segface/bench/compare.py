@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from edge_segface.errors import EdgeSegfaceError
 
 # What must be the same for a ratio to speak of the engines alone.
-SETTINGS = ("machine", "power_state", "versions", "settings", "engine", "precision", "input_size")
+SETTINGS = (
+    "machine",
+    "power_state",
+    "versions",
+    "settings",
+    "sha256",
+    "engine",
+    "precision",
+    "input_size",
+)
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -20,16 +33,23 @@ class Ratio:
     first_ms: float
     second_ms: float
     faster: float
+    between: tuple[float, float]  # 95 % of the ratios of medians of samples drawn again
     differs: dict[str, tuple[object, object]]
 
 
-def compare(first: dict[str, Any], second: dict[str, Any]) -> list[Ratio]:
+@dataclass(frozen=True)
+class Comparison:
+    ratios: list[Ratio]
+    warnings: list[str]
+
+
+def compare(first: dict[str, Any], second: dict[str, Any]) -> Comparison:
     """What both have measured, by name and batch; of one model each, whatever their names are."""
     ours = {(row["name"], row["batch"]): row for row in first["models"]}
     theirs = {(row["name"], row["batch"]): row for row in second["models"]}
-    pairs = [(ours[key], theirs[key]) for key in ours if key in theirs]
+    pairs = [(ours.pop(key), theirs.pop(key)) for key in list(ours) if key in theirs]
     if not pairs and len(ours) == len(theirs) == 1:
-        pairs = [(next(iter(ours.values())), next(iter(theirs.values())))]
+        pairs = [(ours.popitem()[1], theirs.popitem()[1])]
     if not pairs:
         one, other = (", ".join(sorted({name for name, _ in rows})) or "none" for rows in (ours, theirs))
         raise EdgeSegfaceError(
@@ -37,16 +57,48 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[Ratio]:
             found=f"{one} and {other}",
             remedy="measure the same models and batches",
         )
+    ratios = [ratio(one, other) for one, other in pairs]
+    both = (("first", first), ("second", second))
+    said = [f"the {which} report warns: {line}" for which, report in both for line in report["warnings"]]
+    said += [
+        f"{name}, batch {batch}, is in the {which} report alone"
+        for which, rows in (("first", ours), ("second", theirs))
+        for name, batch in rows
+    ]
+    return Comparison(ratios, [*differing(ratios), *said])
+
+
+def ratio(one: dict[str, Any], other: dict[str, Any]) -> Ratio:
+    name = one["name"] if one["name"] == other["name"] else f"{one['name']} -> {other['name']}"
+    return Ratio(
+        name,
+        one["batch"],
+        one["latency_ms"]["p50"],
+        other["latency_ms"]["p50"],
+        round(one["latency_ms"]["p50"] / other["latency_ms"]["p50"], 3),
+        drawn_again(one["samples_ms"], other["samples_ms"]),
+        {key: pair for group in SETTINGS for key, pair in differences(group, one[group], other[group]).items()},
+    )
+
+
+def drawn_again(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
+    generator = np.random.default_rng(0)
+    medians = [
+        np.median(generator.choice(np.array(samples), (DRAWS, len(samples))), axis=1) for samples in (one, other)
+    ]
+    low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
+    return round(float(low), 3), round(float(high), 3)
+
+
+def differing(ratios: Sequence[Ratio]) -> list[str]:
+    """Each difference once, with the engines that it is of unless it is of all."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in ratios:
+        for key, (first, second) in one.differs.items():
+            rows.setdefault((key, f"{first} and {second}"), []).append(f"{one.name}, batch {one.batch}")
     return [
-        Ratio(
-            one["name"] if one["name"] == other["name"] else f"{one['name']} -> {other['name']}",
-            one["batch"],
-            one["latency_ms"]["p50"],
-            other["latency_ms"]["p50"],
-            round(one["latency_ms"]["p50"] / other["latency_ms"]["p50"], 3),
-            {key: pair for name in SETTINGS for key, pair in differences(name, one[name], other[name]).items()},
-        )
-        for one, other in pairs
+        f"{key} differs: {values}" + ("" if len(names) == len(ratios) else f" ({'; '.join(names)})")
+        for (key, values), names in rows.items()
     ]
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,21 +14,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.bench.rounds import PAUSE_S, WARM_UP, interleaved
+from edge_segface.bench.fresh import in_a_fresh_process
+from edge_segface.bench.rounds import PAUSE_S, WARM_UP, interleaved, pictures
 from edge_segface.bench.stopwatch import PAPER_FPS, machine
-from edge_segface.bench.telemetry import Reading, Sampler, power_state, sensors
+from edge_segface.bench.sustain import MOVED, at_rest, clocks_of, sustain
+from edge_segface.bench.telemetry import Sampler, sensors
+from edge_segface.board import power_state
 from edge_segface.engine import Engine, Runtime, load_engine
-from edge_segface.errors import EdgeSegfaceError, ModelError
+from edge_segface.errors import EdgeSegfaceError, EngineError, first_line
+from edge_segface.files import sha256_of
 
-SCHEMA = 1
+SCHEMA = 2
 LEAST_WARM_UP_S = 0.2
 BURST_S = 1.0  # for throughput
-IDLE_S = 3.0
-COLD_S = 10.0
-MOVED = 0.03  # of a clock, from which on a run is not comparable
+SPLIT_CALLS = 20
+HURRIED = 1.1  # times as fast without pauses, from which on that is said
 PACKAGES = ("edge-segface", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "numpy")
 
 OnStep = Callable[[str], None]
+Model = tuple[str, "Path | EdgeSegfaceError"]  # its name, and its file or why there is none
 
 
 def no_step(words: str) -> None:
@@ -48,9 +50,19 @@ class Settings:
     pause_ms: float = 1e3 * PAUSE_S  # before each call of a round, which follows one that is not timed
     warm_up_rounds: int = WARM_UP
 
+    def __post_init__(self) -> None:
+        if self.rounds < 2 or not self.batches or min(self.batches) < 1:
+            raise EdgeSegfaceError(
+                "there is nothing to measure", found=f"{self.rounds} rounds of batches {self.batches}"
+            )
+
     def engine_options(self) -> dict[str, Any]:
         named = {"threads": self.threads, "runtime": self.runtime, "provider": self.provider}
         return {name: value for name, value in named.items() if value is not None}
+
+    def unit(self, path: Path) -> str:
+        """What works when that file runs."""
+        return "gpu" if path.suffix.lower() == ".engine" or self.provider is not None else "cpu"
 
 
 @dataclass(eq=False)
@@ -61,85 +73,172 @@ class Case:
     path: Path
     engine: Engine
     images: npt.NDArray[np.uint8]
-    gpu_ms: list[tuple[float, float, float]]  # up, compute, down, where the engine tells
+    fresh: dict[str, float | None]
+    gpu_ms: list[float] = field(default_factory=list)  # of each call, where the engine tells
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, batch {len(self.images)}"
+
+    def run(self) -> None:
+        try:
+            self.engine.infer_all(self.images)
+        except EdgeSegfaceError:
+            raise
+        except Exception as error:  # runtimes fail in many ways
+            raise EngineError(f"{self.name} could not run", found=first_line(error)) from error
+        if times := getattr(self.engine, "gpu_ms", None):
+            self.gpu_ms.append(sum(sum(batch) for batch in times))
 
     def __call__(self) -> None:
-        self.engine.infer_all(self.images)
-        times = getattr(self.engine, "gpu_ms", None)
-        if times:
-            up, compute, down = (sum(part) for part in zip(*times, strict=True))
-            self.gpu_ms.append((up, compute, down))
+        """For turns: once it has failed it does nothing, so that the others go on."""
+        if self.error is None:
+            try:
+                self.run()
+            except EdgeSegfaceError as error:
+                self.error = str(error)
 
 
-def measure(models: Sequence[tuple[str, Path]], settings: Settings, on_step: OnStep = no_step) -> dict[str, Any]:
+def measure(models: Sequence[Model], settings: Settings, on_step: OnStep = no_step) -> dict[str, Any]:
     """The report. A model that cannot be measured is named in `failures`, and the others are measured."""
-    cases: list[Case] = []
-    failures = []
-    alone: dict[str, dict[str, float]] = {}
-    for name, path in models:
-        on_step(f"loading {name}")
-        try:
-            alone[name] = in_a_fresh_process(path, settings)
-            engine = load_engine(path, **settings.engine_options())
-            for batch in settings.batches:
-                case = Case(name, path, engine, pictures(engine, batch), [])
-                warm_up(case)
-                cases.append(case)
-        except EdgeSegfaceError as error:
-            failures.append({"model": name, "error": str(error)})
-    on_step("measuring")
-    for case in cases:
-        case.gpu_ms.clear()
-    seconds = interleaved({f"{at}": case for at, case in enumerate(cases)}, settings.rounds)
-    where = {"machine": machine(), "power_state": power_state(), "versions": versions()}
-    report: dict[str, Any] = {
+    rest = at_rest() if settings.sustain_s is not None else None
+    failures: dict[str, str] = {}
+    fresh = in_fresh_processes(models, settings, on_step, failures)  # before engines take memory here
+    with ExitStack() as engines:
+        cases = opened(models, settings, fresh, engines, on_step, failures)
+        on_step("measuring")
+        seconds, clocks = in_turns(cases, settings)
+        where = {"machine": machine(), "power_state": power_state(), "versions": versions()}
+        rows: list[dict[str, Any]] = []
+        compared: Case | None = None  # the first of those that can be measured
+        for case in cases:
+            try:
+                if case.error is not None:
+                    raise EngineError(case.error)
+                on_step(f"throughput of {case.name}")
+                row = {**described(case, seconds[case], settings), **case.fresh, **where}
+                row["times_as_fast"] = ratio(compared or case, case, seconds)
+                row["throughput_fps"] = round(throughput(case), 2)
+                rows.append(row)
+                compared = compared or case
+                if rest is not None and settings.sustain_s is not None:
+                    on_step(f"{case.name} for {settings.sustain_s:g} s")
+                    row["sustain"] = sustain(case.run, len(case.images), settings.sustain_s, row["unit"], rest)
+            except EdgeSegfaceError as error:
+                failures[case.label] = str(error)
+    return {
         "schema": SCHEMA,
         "kind": "benchmark",
         "date": time.strftime("%Y-%m-%d %H:%M"),
         **where,
         "paper_fps": PAPER_FPS,
-        "models": [],
-        "failures": failures,
+        "clocks_mhz": clocks,
+        "models": rows,
+        "failures": [{"model": name, "error": error} for name, error in failures.items()],
+        "warnings": warnings(rows, clocks),
     }
-    for at, case in enumerate(cases):
-        on_step(f"throughput of {case.name}")
-        each = [np.array(seconds[f"{number}"]) / len(cases[number].images) for number in (0, at)]
-        report["models"].append(
-            {
-                **described(case, np.array(seconds[f"{at}"]), settings),
-                "times_as_fast": round(float(np.median(each[0] / each[1])), 3),  # as the first, a picture
-                "throughput_fps": round(throughput(case), 2),
-                **alone[case.name],
-                **where,
-            }
+
+
+def in_fresh_processes(
+    models: Sequence[Model], settings: Settings, on_step: OnStep, failures: dict[str, str]
+) -> dict[tuple[str, int], dict[str, float | None]]:
+    found = {}
+    for name, path in models:
+        on_step(f"starting {name}")
+        try:
+            if isinstance(path, EdgeSegfaceError):
+                raise path
+            for batch in settings.batches:
+                found[name, batch] = in_a_fresh_process(path, batch, settings.engine_options())
+        except EdgeSegfaceError as error:
+            failures[name] = str(error)
+    return found
+
+
+def opened(
+    models: Sequence[Model],
+    settings: Settings,
+    fresh: dict[tuple[str, int], dict[str, float | None]],
+    engines: ExitStack,
+    on_step: OnStep,
+    failures: dict[str, str],
+) -> list[Case]:
+    """What has run in a process of its own, loaded here and warm."""
+    cases = []
+    for name, path in models:
+        if name in failures or isinstance(path, EdgeSegfaceError):
+            continue
+        on_step(f"loading {name}")
+        try:
+            engine = load_engine(path, **settings.engine_options())
+        except EdgeSegfaceError as error:
+            failures[name] = str(error)
+            continue
+        engines.callback(engine.close)
+        for batch in settings.batches:
+            case = Case(name, path, engine, pictures(engine, batch), fresh[name, batch])
+            until = time.monotonic() + LEAST_WARM_UP_S
+            while time.monotonic() < until:
+                case()
+            cases.append(case)
+    return cases
+
+
+def in_turns(
+    cases: Sequence[Case], settings: Settings
+) -> tuple[dict[Case, npt.NDArray[np.float64]], dict[str, dict[str, float]]]:
+    """Seconds of each, and where the clocks were meanwhile."""
+    for case in cases:
+        case.gpu_ms.clear()
+    with Sampler(sensors()) as sampler:
+        seconds = interleaved(
+            {f"{at}": case for at, case in enumerate(cases)},
+            settings.rounds,
+            pause_s=settings.pause_ms / 1e3,
+            warm_up=settings.warm_up_rounds,
         )
-    if settings.sustain_s is not None:
-        for row, case in zip(report["models"], cases, strict=True):
-            on_step(f"{case.name} for {settings.sustain_s:g} s")
-            row["sustain"] = sustain(case, settings.sustain_s)
-    for engine in {id(case.engine): case.engine for case in cases}.values():
-        engine.close()
-    return report
+    clocks = clocks_of(sampler.readings, cold_s=float("inf"))
+    return {case: np.array(seconds[f"{at}"]) for at, case in enumerate(cases)}, clocks
 
 
-def pictures(engine: Engine, batch: int) -> npt.NDArray[np.uint8]:
-    side = engine.spec.input_size
-    return np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+def ratio(first: Case, case: Case, seconds: dict[Case, npt.NDArray[np.float64]]) -> float:
+    """How many times as fast as the first a picture is: the median over rounds."""
+    a_picture = (seconds[one] / len(one.images) for one in (first, case))
+    return round(float(np.median(np.divide(*a_picture))), 3)
 
 
-def warm_up(case: Case) -> None:
-    until = time.monotonic() + LEAST_WARM_UP_S
-    while time.monotonic() < until:
-        case()
+def warnings(rows: Sequence[dict[str, Any]], clocks: dict[str, dict[str, float]]) -> list[str]:
+    """What keeps these numbers from being reached again, or from being compared."""
+    said = []
+    for unit in dict.fromkeys(row["unit"] for row in rows):
+        clock = clocks.get(unit)
+        if clock is not None and clock["p5"] < (1 - MOVED) * clock["p95"]:
+            said.append(
+                f"while engines took turns the {unit} clock went from {clock['p5']:g} to {clock['p95']:g} MHz; "
+                "lock it for numbers that can be reached again (on a Jetson board: sudo jetson_clocks)"
+            )
+    for row in rows:
+        label = f"{row['name']}, batch {row['batch']}"
+        if row["throughput_fps"] > HURRIED * row["fps"]:
+            said.append(
+                f"{label}: {row['throughput_fps'] / row['fps']:.2f} times as fast one call after the other as with "
+                "pauses in between, in which clocks or caches get cold"
+            )
+        if row.get("sustain", {}).get("comparable") is False:
+            said.append(f"{label}: the long run is not comparable")
+    return said
 
 
 def described(case: Case, seconds: npt.NDArray[np.float64], settings: Settings) -> dict[str, Any]:
     batch = len(case.images)
     milliseconds = 1e3 * seconds
-    row: dict[str, Any] = {
+    return {
         "name": case.name,
         "model": case.engine.spec.name,
+        "sha256": sha256_of(case.path),
         "engine": case.engine.description,
+        "unit": settings.unit(case.path),
         "precision": case.engine.spec.precision,
         "input_size": case.engine.spec.input_size,
         "batch": batch,
@@ -147,14 +246,26 @@ def described(case: Case, seconds: npt.NDArray[np.float64], settings: Settings) 
         "latency_ms": {name: round(value, 4) for name, value in statistics(milliseconds).items()},
         "fps": round(batch / float(seconds.mean()), 2),
         "of_paper": round(batch / float(seconds.mean()) / PAPER_FPS, 3),
-        "gpu_ms": None,
+        "gpu_ms": on_the_gpu(case),
         "settings": {**asdict(settings), "batches": list(settings.batches)},
         "samples_ms": [round(float(value), 4) for value in milliseconds],
     }
-    if case.gpu_ms:
-        medians = np.median(np.array(case.gpu_ms), axis=0)
-        row["gpu_ms"] = dict(zip(("up", "compute", "down"), (round(float(m), 4) for m in medians), strict=True))
-    return row
+
+
+def on_the_gpu(case: Case) -> dict[str, float] | None:
+    """Medians: all of it in the rounds; up, compute and down by calls without a CUDA graph, which hides them."""
+    if not case.gpu_ms:
+        return None
+    parts = []
+    with load_engine(case.path, graphs=False) as plain:
+        for _ in range(SPLIT_CALLS):
+            plain.infer_all(case.images)
+            parts.append(np.sum(getattr(plain, "gpu_ms"), axis=0))  # noqa: B009 - of some engines alone
+    split = np.median(parts, axis=0)
+    return {
+        "all": round(float(np.median(case.gpu_ms)), 4),
+        **{name: round(float(value), 4) for name, value in zip(("up", "compute", "down"), split, strict=True)},
+    }
 
 
 def statistics(milliseconds: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -176,110 +287,9 @@ def throughput(case: Case, seconds: float = BURST_S) -> float:
     """Pictures a second, one call right after the other."""
     calls, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:
-        case()
+        case.run()
         calls += 1
     return calls * len(case.images) / spent
-
-
-def in_a_fresh_process(path: Path, settings: Settings) -> dict[str, float]:
-    """Loading, the first inference and the most memory, by a process that does nothing else."""
-    asked = json.dumps({"path": str(path), **settings.engine_options()})
-    command = [sys.executable, "-m", "edge_segface.bench.fresh", asked]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ModelError(lines[-1].removeprefix("error: ") if lines else f"{path} ended its process")
-    values: dict[str, float] = json.loads(done.stdout)
-    return values
-
-
-def sustain(case: Case, seconds: float) -> dict[str, Any]:
-    """As fast as it can for that long, with whatever sensors there are."""
-    idle = Sampler(sensors())
-    time.sleep(min(IDLE_S, seconds))
-    idle_w = mean_of([reading.values.get("power_w") for reading in idle.close()])
-    sampler = Sampler(sensors())
-    ends: list[float] = []
-    start = time.monotonic()
-    while (now := time.monotonic() - start) < seconds:
-        case()
-        ends.append(now)
-    readings = sampler.close()
-    return sustained(np.array(ends), len(case.images), seconds, readings, sampler.gaps, idle_w)
-
-
-def sustained(
-    starts_s: npt.NDArray[np.float64],
-    batch: int,
-    seconds: float,
-    readings: Sequence[Reading],
-    gaps: dict[str, int],
-    idle_w: float | None,
-) -> dict[str, Any]:
-    """What a long run says: at first, at last, and whether both were the same machine."""
-    step = max(1.0, seconds / 300)
-    edges = np.arange(0, seconds + 1e-9, step)
-    counts, _ = np.histogram(starts_s, edges)
-    rates = counts * batch / step
-    cold = min(COLD_S, seconds / 3)
-    cold_fps = float((starts_s < cold).sum() * batch / cold)
-    steady_fps = float((starts_s >= seconds * 2 / 3).sum() * batch / (seconds / 3))
-    late = [reading for reading in readings if reading.at_s >= seconds * 2 / 3]
-    watts = mean_of([reading.values.get("power_w") for reading in late])
-    names = sorted({name for reading in readings for name in reading.values})
-    moved = {}
-    clocks = {}
-    for name in names:
-        if not name.startswith("clock_mhz."):
-            continue
-        first, last = (
-            median_of([reading.values.get(name) for reading in part])
-            for part in ([reading for reading in readings if reading.at_s < cold], late)
-        )
-        if first is not None and last is not None:
-            clocks[name.removeprefix("clock_mhz.")] = {"first": first, "last": last}
-            if abs(last - first) > MOVED * first:
-                moved[name.removeprefix("clock_mhz.")] = round(100 * (last / first - 1), 1)
-    slow = np.flatnonzero(rates < 0.95 * cold_fps)
-    lasting = next((int(at) for at in slow if (rates[at:] < 0.97 * cold_fps).mean() > 0.8), None)
-    return {
-        "seconds": seconds,
-        "cold_fps": round(cold_fps, 2),
-        "steady_fps": round(steady_fps, 2),
-        "fps": [[round(float(at), 1), round(float(rate), 2)] for at, rate in zip(edges[:-1], rates, strict=True)],
-        "slower_from_s": None if lasting is None else round(float(edges[lasting]), 1),
-        "power_w": watts,
-        "idle_power_w": idle_w,
-        "mj_per_frame": None if watts is None else round(1e3 * watts / steady_fps, 3),
-        "mj_per_frame_above_idle": (
-            None if watts is None or idle_w is None else round(1e3 * (watts - idle_w) / steady_fps, 3)
-        ),
-        "temperature_c": {
-            name.removeprefix("temperature_c."): series(readings, name)
-            for name in names
-            if name.startswith("temperature_c.")
-        },
-        "clocks_mhz": clocks,
-        "moved_percent": moved,
-        "comparable": None if not clocks else not moved,  # None: no clock could be read
-        "sensors": names,
-        "gaps": gaps,
-    }
-
-
-def series(readings: Sequence[Reading], name: str, most: int = 300) -> list[list[float]]:
-    points = [[round(reading.at_s, 1), reading.values[name]] for reading in readings if name in reading.values]
-    return points[:: max(1, len(points) // most)]
-
-
-def mean_of(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), 3) if known else None
-
-
-def median_of(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(float(np.median(known)), 1) if known else None
 
 
 def versions() -> dict[str, str]:
@@ -302,16 +312,3 @@ def seconds_from(text: str) -> float:
     if not 0 < seconds < 1e6:
         raise EdgeSegfaceError(f"{text!r} is no length of time", remedy="say 90s, 10m or 1h")
     return seconds
-
-
-def most_memory_mb() -> float | None:
-    """Of this process so far, where the system tells. On Linux, getrusage counts the process that started it too."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return round(int(line.split()[1]) / 1024, 1)
-    try:
-        import resource
-    except ImportError:
-        return None
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1)

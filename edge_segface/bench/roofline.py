@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edge_segface.errors import EdgeSegfaceError, MissingExtra, ModelError
+from edge_segface.errors import EdgeSegfaceError, MissingExtra, ModelError, first_line
 
 BOARDS = Path(__file__).parent / "boards.yaml"
-# Shares of the peaks of work and memory, and seconds from one kernel to the next. Chosen after what ONNX Runtime
-# reaches of the measured peaks of a processor (benchmarks/estimates.py); on a GPU they are a guess.
-GOOD = (0.85, 0.8, 0.0)
-POOR = (0.2, 0.4, 5e-6)
 # Layers that every runtime writes out; the others are taken to be fused into the one before.
 ANCHORS = frozenset(
     ("Conv", "ConvTranspose", "MatMul", "Gemm", "Softmax", "LayerNormalization", "Resize", "Transpose", "ArgMax",
@@ -30,6 +25,22 @@ ANCHORS = frozenset(
 )  # fmt: skip
 WORK = frozenset(("Conv", "ConvTranspose", "MatMul", "Gemm"))
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What kernels make of a board: shares of its peaks, seconds from one to the next, whether transposes take part."""
+
+    work: float
+    memory: float
+    gap_s: float
+    transposes: bool
+
+
+# Chosen after what ONNX Runtime reaches of the measured peaks of a processor (benchmarks/estimates.py); on a GPU they
+# are a guess. Good builders read transposed, and write no transposes out.
+GOOD = Reach(0.85, 0.8, 0.0, transposes=False)
+POOR = Reach(0.2, 0.4, 5e-6, transposes=True)
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,13 @@ class Layer:
     flop: float
     elements: int  # read and written, of activations
     weights: int
+    int8: bool = False  # fed by Q/DQ
+
+
+@dataclass(frozen=True)
+class Layers:
+    of: tuple[Layer, ...]
+    unknown: int = 0  # nodes whose sizes the file does not tell, which are left out
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,7 @@ class Estimate:
     worst_ms: float
     bound: str  # compute or memory
     memory_share: float  # of the time that is bound by memory
+    unknown: int  # layers left out
 
     @property
     def fps(self) -> tuple[float, float]:
@@ -113,21 +132,28 @@ def _best(work: Any, seconds: float) -> float:
     return best
 
 
-def estimate(layers: list[Layer], board: Board, precision: str) -> Estimate:
-    peak = board.flops.get(precision)
-    if peak is None:
-        can = ", ".join(kind for kind, flops in board.flops.items() if flops)
-        raise EdgeSegfaceError(f"{board.title} gains nothing from {precision}", found=f"it computes in {can}")
-    wide = BYTES[precision]
+def estimate(layers: Layers, board: Board, precision: str) -> Estimate:
+    """`int8`: of what the file's Q/DQ feed, and the rest in fp16; in a file without any, of all that has weights."""
+    check_precision(board, precision)
+    marked = any(layer.int8 for layer in layers.of)
 
-    def seconds(reach: tuple[float, float, float]) -> tuple[float, float]:
+    def precision_of(layer: Layer) -> str:
+        if precision != "int8":
+            return precision
+        return "int8" if layer.int8 or (not marked and layer.weights and layer.kind in WORK) else "fp16"
+
+    def bytes_of(layer: Layer) -> int:
+        return (layer.elements + layer.weights) * BYTES[precision_of(layer)]
+
+    def seconds(reach: Reach) -> tuple[float, float]:
         """All of it, and what of it waits for memory."""
-        work_share, memory_share, gap = reach
         total = waiting = 0.0
-        for layer in layers:
-            compute = layer.flop / (peak * work_share)
-            memory = (layer.elements + layer.weights) * wide / (board.bytes_per_s * memory_share)
-            total += max(compute, memory) + gap
+        for layer in layers.of:
+            if layer.kind == "Transpose" and not reach.transposes:
+                continue
+            compute = layer.flop / ((board.flops[precision_of(layer)] or math.inf) * reach.work)
+            memory = bytes_of(layer) / (board.bytes_per_s * reach.memory)
+            total += max(compute, memory) + reach.gap_s
             waiting += memory if memory > compute else 0.0
         return total, waiting
 
@@ -136,16 +162,30 @@ def estimate(layers: list[Layer], board: Board, precision: str) -> Estimate:
     return Estimate(
         board,
         precision,
-        sum(layer.flop for layer in layers) / 1e9,
-        sum((layer.elements + layer.weights) * wide for layer in layers) / 1e6,
+        sum(layer.flop for layer in layers.of) / 1e9,
+        sum(bytes_of(layer) for layer in layers.of) / 1e6,
         1e3 * best,
         1e3 * worst,
         "memory" if waiting > best / 2 else "compute",
         waiting / best,
+        layers.unknown,
     )
 
 
-def layers_of(path: Path) -> list[Layer]:
+def check_precision(board: Board, precision: str) -> None:
+    if board.flops.get(precision) is None:
+        can = ", ".join(kind for kind, flops in board.flops.items() if flops)
+        if board.name == "here":
+            raise EdgeSegfaceError(f"this processor's peak in {precision} is not measured", remedy=f"take {can}")
+        raise EdgeSegfaceError(f"{board.title} gains nothing from {precision}", found=f"it computes in {can}")
+
+
+def report(model: str, found: list[Estimate]) -> dict[str, Any]:
+    rows = [{**asdict(one), "fps": [round(value, 2) for value in one.fps]} for one in found]
+    return {"schema": 1, "kind": "estimate", "model": model, "date": time.strftime("%Y-%m-%d"), "rows": rows}
+
+
+def layers_of(path: Path) -> Layers:
     """The layers of an ONNX file for one picture, with what is fused left out."""
     try:
         import onnx
@@ -154,56 +194,64 @@ def layers_of(path: Path) -> list[Layer]:
         raise MissingExtra(str(error.name), "train", "reading the layers of a model") from error
     try:
         model = onnx.load(path)
+        for value in model.graph.input:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+        for value in model.graph.output:  # inferred anew, for one picture
+            value.type.tensor_type.ClearField("shape")
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:
-        raise ModelError(f"{path} is no ONNX file that can be read", remedy="give an .onnx file") from error
-    for value in model.graph.input:
-        value.type.tensor_type.shape.dim[0].dim_value = 1
-    for value in model.graph.output:  # inferred anew, for one picture
-        value.type.tensor_type.ClearField("shape")
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+        raise ModelError(
+            f"{path} is no ONNX file that can be read", found=first_line(error), remedy="give an .onnx file"
+        ) from error
     shapes = {
         value.name: tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
     constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for node in graph.node:  # weights behind casts and DequantizeLinear are weights still
-        if node.op_type in ("Cast", "QuantizeLinear", "DequantizeLinear", "Transpose") and node.input[0] in constants:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = tuple(node.attribute[0].t.dims)
+        if node.op_type in ("Cast", "QuantizeLinear", "DequantizeLinear") and node.input[0] in constants:
             constants[node.output[0]] = constants[node.input[0]]
+        if node.op_type == "Transpose" and node.input[0] in constants:
+            dims = constants[node.input[0]]
+            order = next((list(a.ints) for a in node.attribute if a.name == "perm"), range(len(dims))[::-1])
+            constants[node.output[0]] = tuple(dims[axis] for axis in order)
+    dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     layers = []
+    unknown = 0
     for node in graph.node:
         if node.op_type not in ANCHORS or node.output[0] in constants:
             continue
-        inputs = [name for name in node.input if name and name not in constants and name in shapes]
-        weights = [constants[name] for name in node.input if name in constants]
-        if not inputs:
+        inputs = [name for name in node.input if name and name not in constants]
+        sizes = [shapes.get(name, ()) for name in (*inputs, node.output[0])]
+        if not inputs:  # known before it runs
             continue
-        out = shapes.get(node.output[0], ())
-        size = math.prod(out) if out and all(out) else 0
-        elements = size + sum(math.prod(shapes[name]) for name in inputs if all(shapes[name]))
+        if not all(dims and all(dims) for dims in sizes):
+            unknown += 1
+            continue
+        weights = sum(math.prod(constants[name]) for name in node.input if name in constants)
         layers.append(
             Layer(
-                node.name or node.output[0], node.op_type, _flop(node, size, shapes, constants), elements,
-                sum(math.prod(dims) for dims in weights),
+                node.name or node.output[0],
+                node.op_type,
+                _flop(node, shapes, constants),
+                sum(math.prod(dims) for dims in sizes),
+                weights,
+                any(name in dequantized for name in inputs),
             )
-        )  # fmt: skip
-    return layers
+        )
+    return Layers(tuple(layers), unknown)
 
 
-def _flop(node: Any, size: int, shapes: dict[str, tuple[int, ...]], constants: dict[str, tuple[int, ...]]) -> float:
+def _flop(node: Any, shapes: dict[str, tuple[int, ...]], constants: dict[str, tuple[int, ...]]) -> float:
+    size = math.prod(shapes[node.output[0]])
     if node.op_type not in WORK:
         return float(size)
-    second = constants.get(node.input[1]) or shapes.get(node.input[1], ())
-    if not second:
-        return 0.0
-    if node.op_type in ("Conv", "ConvTranspose"):
+    second = constants.get(node.input[1]) or shapes[node.input[1]]
+    if node.op_type == "Conv":
         return 2.0 * size * math.prod(second[1:])  # (out, in / groups, k, k)
+    if node.op_type == "ConvTranspose":
+        return 2.0 * math.prod(shapes[node.input[0]]) * math.prod(second[1:])  # (in, out / groups, k, k)
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
     return 2.0 * size * second[-1 if transposed else -2]
-
-
-def by_kind(layers: list[Layer]) -> dict[str, float]:
-    """Kind of layer -> GFLOP."""
-    sums: dict[str, float] = defaultdict(float)
-    for layer in layers:
-        sums[layer.kind] += layer.flop / 1e9
-    return dict(sums)

@@ -10,25 +10,34 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from edge_segface.engine import RUNTIMES, Runtime, load_engine
+from edge_segface.engine import RUNTIMES, Engine, Runtime, load_engine
 
 WARM_UP = 3
 PAUSE_S = 0.03  # threads of ONNX Runtime that wait for work do so busily at first, and take cores from the next
 
 
-def interleaved(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    works: Mapping[str, Callable[[], object]], rounds: int, *, pause_s: float = PAUSE_S, warm_up: int = WARM_UP
+) -> dict[str, list[float]]:
     """Seconds of each, on cores that the others have let go, and right after a run of its own that is not timed."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for index in range(WARM_UP + rounds):
+    for index in range(warm_up + rounds):
         for name, work in works.items():
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
             work()
             start = time.perf_counter()
             work()
-            if index >= WARM_UP:
+            if index >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def pictures(engine: Engine, batch: int) -> npt.NDArray[np.uint8]:
+    """Noise: the time of a network does not depend on what it sees."""
+    side = engine.spec.input_size
+    return np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,10 @@ def on_every_runtime(models: Mapping[str, Path], rounds: int = 12, threads: int 
         for name, path in models.items()
         for runtime in here
     }
-    generator = np.random.default_rng(0)
-    works: dict[str, Callable[[], object]] = {}
-    for (name, runtime), engine in engines.items():
-        picture = generator.integers(0, 256, (1, engine.spec.input_size, engine.spec.input_size, 3), dtype=np.uint8)
-        works[f"{name} {runtime}"] = partial(engine.infer_all, picture)
+    works = {
+        f"{name} {runtime}": partial(engine.infer_all, pictures(engine, 1))
+        for (name, runtime), engine in engines.items()
+    }
     seconds = {key: np.array(values) for key, values in interleaved(works, rounds).items()}
     first = next(iter(seconds.values()))
     timed = [

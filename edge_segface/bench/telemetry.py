@@ -1,8 +1,11 @@
 """Power, temperature, clocks and load of the machine while something runs on it, without a service and without root.
 
 Each sensor reads one thing and is tried once when it is made: what a machine does not have is not there. A sensor that
-fails later leaves a gap. Names are `power_w`, `power_w.RAIL`, `temperature_c.ZONE`, `clock_mhz.UNIT` and
-`load_percent.UNIT`.
+fails later leaves a gap. Names are `power_w.SCOPE`, `rail_w.RAIL`, `temperature_c.ZONE`, `clock_mhz.UNIT`,
+`load_percent.UNIT`, `memory_mb` and `throttled.CAUSE`, which is above zero, or grows, when clocks are held down.
+
+Scopes of power: `board` is all that a board draws, `rails` the sum of those rails that it measures, `gpu` one graphics
+card, `package` the processor alone.
 """
 
 from __future__ import annotations
@@ -12,18 +15,19 @@ import shutil
 import subprocess
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 Values = dict[str, float]
 
 SENSOR_OFF_C = -200.0  # tegrastats says -256 for a sensor that is off
-UNUSED_RAILS = ("NC", "sum of shunt voltages")
-# What a board draws in all, where one rail says so; on others rails are added up.
-BOARD_RAILS = ("VDD_IN", "POM_5V_IN")
+UNUSED_RAILS = re.compile(r"NC\d*|sum of shunt voltages")
+BOARD_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # what a board draws in all, where one rail says so
+NO_ZONE = "PMIC"  # says 100 degrees on Nano and TX boards, always
+INTERVAL_S = 0.1
+STALE_S = 2.0
 
 
 class Sensor:
@@ -57,7 +61,7 @@ def tegrastats_values(line: str) -> Values:
     if found := re.search(r"\bEMC_FREQ (?:\d+%)?@(\d+)", line):
         values["clock_mhz.memory"] = float(found[1])
     for name, celsius in re.findall(r"\b(\w+)@(-?[\d.]+)C\b", line):
-        if float(celsius) > SENSOR_OFF_C:
+        if float(celsius) > SENSOR_OFF_C and not name.startswith(NO_ZONE):
             values[f"temperature_c.{name}"] = float(celsius)
     rest = re.sub(r"\b(?:RAM|SWAP|IRAM) \d+/\d+[kM]B ?\([^)]*\)", "", line)
     rails = {name: float(now) / 1000 for name, now in re.findall(r"\b([A-Z]\w*) (\d+)(?:mW)?/\d+(?:mW)?(?!\w)", rest)}
@@ -65,12 +69,13 @@ def tegrastats_values(line: str) -> Values:
 
 
 def with_total(rails: dict[str, float]) -> Values:
-    """Watts by rail, and what the board draws in all."""
-    rails = {name: watts for name, watts in rails.items() if name not in UNUSED_RAILS}
+    """Watts by rail, and what the board draws in all, or at least what its rails do."""
+    rails = {name: watts for name, watts in rails.items() if not UNUSED_RAILS.fullmatch(name)}
     if not rails:
         return {}
-    total = next((rails[name] for name in BOARD_RAILS if name in rails), sum(rails.values()))
-    return {"power_w": total, **{f"power_w.{name}": watts for name, watts in rails.items()}}
+    whole = next((rails[name] for name in BOARD_RAILS if name in rails), None)
+    total = {"power_w.rails": sum(rails.values())} if whole is None else {"power_w.board": whole}
+    return total | {f"rail_w.{name}": watts for name, watts in rails.items()}
 
 
 class Tegrastats(Sensor):
@@ -78,20 +83,22 @@ class Tegrastats(Sensor):
 
     name = "tegrastats"
 
-    def __init__(self, command: Sequence[str] = ("tegrastats", "--interval", "500")) -> None:
+    def __init__(self, command: Sequence[str] = ("tegrastats", "--interval", f"{1e3 * INTERVAL_S:.0f}")) -> None:
         if shutil.which(command[0]) is None:
             raise FileNotFoundError(command[0])
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # noqa: S603
-        self._lines: deque[str] = deque(maxlen=1)
+        self._last: tuple[float, str] | None = None
+        self._start_s = time.monotonic()
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
 
     def read(self) -> Values:
-        if not self._lines:
-            if self._process.poll() is not None:
-                raise OSError("tegrastats has ended")
-            return {}
-        return tegrastats_values(self._lines[-1])
+        if self._process.poll() is not None:
+            raise OSError("tegrastats has ended")
+        at_s, line = self._last or (self._start_s, "")
+        if time.monotonic() - at_s > STALE_S:
+            raise OSError("tegrastats says nothing any more")
+        return tegrastats_values(line)
 
     def close(self) -> None:
         self._process.terminate()
@@ -101,13 +108,17 @@ class Tegrastats(Sensor):
     def _listen(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
-            self._lines.extend(lines)
+            for line in lines:
+                self._last = time.monotonic(), line
 
 
-class Ina3221(Sensor):
-    """Rails of Jetson boards by sysfs: millivolts times milliamperes, or milliwatts of older kernels."""
+class Rails(Sensor):
+    """Rails of Jetson boards by sysfs.
 
-    name = "INA3221"
+    INA3221: millivolts times milliamperes, or milliwatts of older kernels. INA238, on Thor: microwatts of all of it.
+    """
+
+    name = "rails"
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._rails: list[tuple[str, Callable[[], float]]] = []
@@ -119,6 +130,10 @@ class Ina3221(Sensor):
         for label in sorted(root.glob("sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_?")):
             power = label.with_name(f"in_power{label.name[-1]}_input")
             self._rails.append((label.read_text().strip(), lambda power=power: number_in(power) / 1000))  # type: ignore[misc]
+        for name in root.glob("sys/class/hwmon/hwmon*/name"):
+            power = name.with_name("power1_input")
+            if name.read_text().strip() == "ina238" and power.exists():
+                self._rails.append(("VIN", lambda power=power: number_in(power) / 1e6))  # type: ignore[misc]
         if not self._rails:
             raise FileNotFoundError("no INA3221")
 
@@ -135,9 +150,10 @@ class ThermalZones(Sensor):
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._zones = [
-            ((zone / "type").read_text().strip(), zone / "temp")
+            (name, zone / "temp")
             for zone in sorted(root.glob("sys/class/thermal/thermal_zone*"))
             if (zone / "type").exists() and (zone / "temp").exists()
+            if not (name := (zone / "type").read_text().strip()).startswith(NO_ZONE)
         ]
         if not self._zones:
             raise FileNotFoundError("no thermal zones")
@@ -191,14 +207,31 @@ class TegraGpu(Sensor):
         return values
 
 
+class Throttling(Sensor):
+    """How often a Jetson board has held its clocks down for want of power, since it was started."""
+
+    name = "overcurrent events"
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._paths = sorted(root.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))
+        if not self._paths:
+            raise FileNotFoundError("no counters of overcurrent")
+
+    def read(self) -> Values:
+        return {f"throttled.{path.name.removesuffix('_event_cnt')}": number_in(path) for path in self._paths}
+
+
 class Rapl(Sensor):
     """Power of x86 packages, from the energy that they count."""
 
     name = "RAPL"
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._paths = sorted(root.glob("sys/class/powercap/intel-rapl:[0-9]*/energy_uj"))
-        self._paths = [path for path in self._paths if path.parent.name.count(":") == 1]
+        self._paths = [
+            folder / "energy_uj"
+            for folder in sorted(root.glob("sys/class/powercap/intel-rapl:[0-9]*"))
+            if (folder / "name").read_text().startswith("package")  # not their parts, and not `psys`, which holds them
+        ]
         if not self._paths:
             raise FileNotFoundError("no RAPL")
         self._before = self._energy()  # which only root may read on many systems
@@ -206,14 +239,15 @@ class Rapl(Sensor):
     def read(self) -> Values:
         (then_s, then_j), self._before = self._before, self._energy()
         seconds, joules = self._before[0] - then_s, self._before[1] - then_j
-        return {"power_w": joules / seconds} if seconds > 0 and joules >= 0 else {}  # the counter begins anew at times
+        # The counter begins anew at times.
+        return {"power_w.package": joules / seconds} if seconds > 0 and joules >= 0 else {}
 
     def _energy(self) -> tuple[float, float]:
         return time.monotonic(), sum(number_in(path) for path in self._paths) / 1e6
 
 
 class Nvml(Sensor):
-    """NVIDIA's GPUs in computers, and Jetson Thor."""
+    """The first of NVIDIA's GPUs in computers, and that of Jetson Thor."""
 
     name = "NVML"
 
@@ -231,11 +265,15 @@ class Nvml(Sensor):
 
     def read(self) -> Values:
         nvml, gpu = self._nvml, self._gpu
+        held_down = nvml.nvmlClocksThrottleReasonSwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwSlowdown
+        held_down |= nvml.nvmlClocksThrottleReasonSwPowerCap
         asks: dict[str, Callable[[], float]] = {
-            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
+            "power_w.gpu": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
             "temperature_c.gpu": lambda: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
             "clock_mhz.gpu": lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
             "load_percent.gpu": lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
+            "memory_mb.gpu": lambda: nvml.nvmlDeviceGetMemoryInfo(gpu).used / 1e6,
+            "throttled.gpu": lambda: bool(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu) & held_down),
         }
         values = {}
         for name, ask in asks.items():
@@ -249,16 +287,54 @@ class Nvml(Sensor):
         self._nvml.nvmlShutdown()
 
 
+class Jtop(Sensor):
+    """jetson-stats, for who has it and its service: in containers nothing else may be there."""
+
+    name = "jtop"
+
+    def __init__(self) -> None:
+        try:
+            from jtop import JtopException, jtop
+        except ImportError as error:
+            raise FileNotFoundError("jetson-stats is not installed") from error
+        self._failure = JtopException
+        self._jtop = jtop(interval=0.5)
+        try:
+            self._jtop.start()
+        except JtopException as error:
+            raise OSError(str(error)) from error
+
+    def read(self) -> Values:
+        try:
+            if not self._jtop.ok(spin=True):
+                raise OSError("jtop has ended")
+        except self._failure as error:
+            raise OSError(str(error)) from error
+        values = with_total({name: rail["power"] / 1000 for name, rail in self._jtop.power["rail"].items()})
+        for name, zone in self._jtop.temperature.items():
+            if zone.get("online", True) and zone["temp"] > SENSOR_OFF_C:
+                values[f"temperature_c.{name}"] = float(zone["temp"])
+        for gpu in self._jtop.gpu.values():
+            values["load_percent.gpu"] = float(gpu["status"]["load"])
+            values["clock_mhz.gpu"] = gpu["freq"]["cur"] / 1000
+        return values
+
+    def close(self) -> None:
+        self._jtop.close()
+
+
 def sensors(root: Path = Path("/")) -> list[Sensor]:
     """All that this machine has. Of two that say the same the first counts."""
     makers: list[Callable[[], Sensor]] = [
-        lambda: Ina3221(root),
+        lambda: Rails(root),
         Tegrastats,
         Nvml,
+        Jtop,
         lambda: TegraGpu(root),
         lambda: Rapl(root),
         lambda: CpuClock(root),
         lambda: ThermalZones(root),
+        lambda: Throttling(root),
     ]
     found = []
     for make in makers:
@@ -278,7 +354,7 @@ class Reading:
 class Sampler:
     """Reads sensors in a thread until it is closed."""
 
-    def __init__(self, of: Sequence[Sensor], interval_s: float = 0.2) -> None:
+    def __init__(self, of: Sequence[Sensor], interval_s: float = INTERVAL_S) -> None:
         self.readings: list[Reading] = []
         self.gaps: dict[str, int] = {}  # sensor -> readings that failed
         self._sensors, self._interval_s = list(of), interval_s
@@ -287,12 +363,16 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
 
-    def close(self) -> list[Reading]:
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
         for sensor in self._sensors:
             sensor.close()
-        return self.readings
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -305,34 +385,5 @@ class Sampler:
             self.readings.append(Reading(time.monotonic() - self._start_s, values))
 
 
-def power_state(root: Path = Path("/")) -> dict[str, Any]:
-    """What decides how fast a board may run: its power mode and whether clocks are locked; governors elsewhere."""
-    state: dict[str, Any] = {}
-    if (found := _said("nvpmodel", "-q")) and (mode := re.search(r"NV Power Mode: *(\S+)", found)):
-        state["nvpmodel"] = mode[1]
-    if found := _said("jetson_clocks", "--show"):
-        clocks = re.findall(r"^(?:cpu\d+|GPU).*?MinFreq=(\d+) MaxFreq=(\d+)", found, re.MULTILINE)
-        state["jetson_clocks"] = bool(clocks) and all(least == most for least, most in clocks)
-    governors = {
-        path.read_text().strip()
-        for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
-    }  # fmt: skip
-    if governors:
-        state["governor"] = ", ".join(sorted(governors))
-    model = root / "proc/device-tree/model"
-    if model.exists():
-        state["board"] = model.read_text(errors="replace").strip("\0\n ")
-    return state
-
-
 def number_in(path: Path) -> float:
     return float(path.read_text())
-
-
-def _said(*command: str) -> str:
-    if shutil.which(command[0]) is None:
-        return ""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return ""

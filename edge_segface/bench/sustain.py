@@ -1,0 +1,191 @@
+"""Long runs: what a machine still does when it is hot, and whether its clocks stayed where they were."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.bench.telemetry import Reading, Sampler, sensors
+
+REST_S = 3.0
+COOL_S = 120.0  # at most, from one long run to the next
+COOL_WITHIN_C = 3.0
+COLD_S = 10.0
+MOVED = 0.03  # of a clock, and
+OFTEN = 0.05  # of the readings, from which on a run is not comparable
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The machine before any work."""
+
+    power_w: dict[str, float]  # by scope
+    hottest_c: float | None
+
+
+def at_rest(seconds: float = REST_S) -> Rest:
+    with Sampler(sensors()) as sampler:
+        time.sleep(seconds)
+    scopes = {name for reading in sampler.readings for name in reading.values if name.startswith("power_w.")}
+    watts = {scope.removeprefix("power_w."): float(np.mean(series(sampler.readings, scope)[1])) for scope in scopes}
+    return Rest(watts, hottest(sampler.readings[-1].values) if sampler.readings else None)
+
+
+def cool_down(rest: Rest, most_s: float = COOL_S) -> float:
+    """Waits until the machine is as cool as it was at rest; the seconds that it took."""
+    if rest.hottest_c is None:
+        return 0.0
+    start = time.monotonic()
+    with Sampler(sensors()) as sampler:
+        while (waited := time.monotonic() - start) < most_s:
+            now = hottest(sampler.readings[-1].values) if sampler.readings else None
+            if now is not None and now <= rest.hottest_c + COOL_WITHIN_C:
+                break
+            time.sleep(0.2)
+    return waited
+
+
+def sustain(work: Callable[[], None], batch: int, seconds: float, unit: str, rest: Rest) -> dict[str, Any]:
+    """As fast as it can for that long, with whatever sensors there are. `unit`: what works, gpu or cpu."""
+    waited = cool_down(rest)
+    ends: list[float] = []
+    with Sampler(sensors()) as sampler:
+        start = time.monotonic()
+        while not ends or ends[-1] < seconds:
+            work()
+            ends.append(time.monotonic() - start)
+    found = sustained(np.array(ends), batch, sampler.readings, unit, rest)
+    return {**found, "waited_s": round(waited, 1), "gaps": sampler.gaps}
+
+
+def sustained(
+    ends_s: npt.NDArray[np.float64], batch: int, readings: Sequence[Reading], unit: str, rest: Rest
+) -> dict[str, Any]:
+    """What a long run says: at first, at last, and whether both were the same machine. One call follows the other."""
+    seconds = float(ends_s[-1])
+    times_s, rates = rates_over_time(ends_s, batch, max(1.0, seconds / 300))
+    cold_s = min(COLD_S, seconds / 3)
+    cold_fps = batch * rate(ends_s, 0.0, cold_s)
+    steady_fps = batch * rate(ends_s, seconds * 2 / 3, seconds)
+    slower = slower_from(times_s, rates, cold_fps, seconds)
+    late = [reading for reading in readings if reading.at_s >= seconds * 2 / 3]
+    scope = scope_of(readings, unit)
+    watts = None if scope is None else mean_of(late, f"power_w.{scope}")
+    idle = rest.power_w.get(scope or "")
+    clocks = clocks_of(readings, cold_s)
+    moved = {name: clock["moved_share"] for name, clock in clocks.items() if clock["moved_share"] > OFTEN}
+    throttled = {
+        name.removeprefix("throttled."): values[-1] - values[0]
+        for name in names_of(readings, "throttled.")
+        if len(values := series(readings, name)[1]) and values[-1] > values[0]
+    }
+    held_down = slower is not None or unit in moved or bool(throttled)
+    return {
+        "seconds": round(seconds, 1),
+        "cold_fps": round(cold_fps, 2),
+        "steady_fps": round(steady_fps, 2),
+        "fps": points(times_s, rates),
+        "slower_from_s": slower,
+        "power_scope": scope,
+        "power_w": None if watts is None else round(watts, 3),
+        "idle_power_w": None if idle is None else round(idle, 3),
+        "mj_per_frame": None if watts is None else round(1e3 * watts / steady_fps, 3),
+        "mj_per_frame_above_idle": (
+            None if watts is None or idle is None else round(1e3 * (watts - idle) / steady_fps, 3)
+        ),
+        "power_over_time_w": {} if scope is None else {scope: points(*series(readings, f"power_w.{scope}"))},
+        "temperature_c": by_name(readings, "temperature_c."),
+        "clock_over_time_mhz": by_name(readings, "clock_mhz."),
+        "clocks_mhz": clocks,
+        "throttled": throttled,
+        "unit": unit,
+        # None: what works has no clock that could be read, and nothing else speaks against it
+        "comparable": False if held_down else None if unit not in clocks else True,
+    }
+
+
+def rates_over_time(
+    ends_s: npt.NDArray[np.float64], batch: int, step_s: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """When each step begins that a call ended in, and pictures a second from the step before on."""
+    steps = (ends_s / step_s).astype(int)
+    last = np.flatnonzero(np.append(np.diff(steps), 1))  # the last call of each step
+    ended = ends_s[last]
+    calls = np.diff(np.concatenate([[-1], last]))
+    return step_s * steps[last], batch * calls / np.diff(np.concatenate([[0.0], ended]))
+
+
+def rate(ends_s: npt.NDArray[np.float64], first_s: float, last_s: float) -> float:
+    """Calls a second of those that ended in between, or of the one that did soonest after."""
+    first = int(np.searchsorted(ends_s, first_s))
+    last = max(int(np.searchsorted(ends_s, last_s, side="right")), first + 1)
+    before = ends_s[first - 1] if first else 0.0
+    return float((last - first) / (ends_s[last - 1] - before))
+
+
+def slower_from(
+    times_s: npt.NDArray[np.float64], rates: npt.NDArray[np.float64], cold: float, seconds: float
+) -> float | None:
+    """The second from which on it lastingly did less, for a tenth of the run at least."""
+    for at in np.flatnonzero(rates < 0.95 * cold):
+        if times_s[at] > 0.9 * seconds:
+            break
+        if (rates[at:] < 0.97 * cold).mean() > 0.8:
+            return round(float(times_s[at]), 1)
+    return None
+
+
+def clocks_of(readings: Sequence[Reading], cold_s: float) -> dict[str, dict[str, float]]:
+    """Of each unit: the clock at first, how far it went, and in which share of the readings it was elsewhere."""
+    clocks = {}
+    for name in names_of(readings, "clock_mhz."):
+        times_s, values = series(readings, name)
+        first = float(np.median(values[times_s < cold_s])) if (times_s < cold_s).any() else float(values[0])
+        clocks[name.removeprefix("clock_mhz.")] = {
+            "first": round(first, 1),
+            "p5": round(float(np.percentile(values, 5)), 1),
+            "p95": round(float(np.percentile(values, 95)), 1),
+            "moved_share": round(float((np.abs(values - first) > MOVED * first).mean()), 3),
+        }
+    return clocks
+
+
+def scope_of(readings: Sequence[Reading], unit: str) -> str | None:
+    """The widest measure of power that what works is part of."""
+    there = {name.removeprefix("power_w.") for name in names_of(readings, "power_w.")}
+    return next((one for one in ("board", "rails", "gpu" if unit == "gpu" else "package") if one in there), None)
+
+
+def names_of(readings: Sequence[Reading], beginning: str) -> list[str]:
+    return sorted({name for reading in readings for name in reading.values if name.startswith(beginning)})
+
+
+def series(readings: Sequence[Reading], name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    pairs = [(reading.at_s, reading.values[name]) for reading in readings if name in reading.values]
+    table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def by_name(readings: Sequence[Reading], beginning: str) -> dict[str, list[list[float]]]:
+    return {name.removeprefix(beginning): points(*series(readings, name)) for name in names_of(readings, beginning)}
+
+
+def points(times_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64], most: int = 300) -> list[list[float]]:
+    step = -(-len(values) // most) or 1
+    return [
+        [round(float(at), 1), round(float(value), 2)] for at, value in zip(times_s[::step], values[::step], strict=True)
+    ]
+
+
+def mean_of(readings: Sequence[Reading], name: str) -> float | None:
+    _, values = series(readings, name)
+    return float(values.mean()) if len(values) else None
+
+
+def hottest(values: dict[str, float]) -> float | None:
+    return max((value for name, value in values.items() if name.startswith("temperature_c.")), default=None)

@@ -1,0 +1,75 @@
+"""What a board is, and what decides how fast it may run; read without root."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path("/")
+
+
+def board_model(root: Path = ROOT) -> str | None:
+    path = root / "proc/device-tree/model"
+    return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") if path.exists() else None
+
+
+def tegra_release(root: Path = ROOT) -> str | None:
+    """What NVIDIA's boards write of their system."""
+    path = root / "etc/nv_tegra_release"
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+
+def l4t_of(release: str) -> str | None:
+    found = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", release)
+    return f"{found[1]}.{found[2]}" if found else None
+
+
+def said_by_nvpmodel() -> str | None:
+    """None where there is no such tool."""
+    if (tool := shutil.which("nvpmodel")) is None:
+        return None
+    try:
+        done = subprocess.run([tool, "-q"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return done.stdout or done.stderr
+
+
+def power_mode(said: str | None) -> str | None:
+    found = re.search(r"NV Power Mode:\s*(\S+)", said or "")
+    return found[1] if found else None
+
+
+def clocks_locked(root: Path = ROOT) -> bool | None:
+    """Whether processor and GPU may only run at one clock, as after `jetson_clocks`; None where that cannot be read."""
+    pairs = [
+        (folder / least, folder / most)
+        for pattern, least, most in (
+            ("sys/devices/system/cpu/cpu[0-9]*/cpufreq", "scaling_min_freq", "scaling_max_freq"),
+            ("sys/class/devfreq/*gpu*", "min_freq", "max_freq"),
+            ("sys/class/devfreq/*.g?1*", "min_freq", "max_freq"),
+        )
+        for folder in root.glob(pattern)
+    ]
+    try:
+        return all(least.read_text() == most.read_text() for least, most in pairs) if pairs else None
+    except OSError:
+        return None
+
+
+def power_state(root: Path = ROOT) -> dict[str, Any]:
+    """By name, without what is not there: board, system, power mode, whether clocks are locked, governor."""
+    governors = {
+        path.read_text().strip() for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
+    }
+    state = {
+        "board": board_model(root),
+        "l4t": l4t_of(tegra_release(root) or ""),
+        "nvpmodel": power_mode(said_by_nvpmodel()),
+        "clocks_locked": clocks_locked(root),
+        "governor": ", ".join(sorted(governors)) or None,
+    }
+    return {name: value for name, value in state.items() if value is not None}
