@@ -1,8 +1,8 @@
 """How fast a network may be on a board that nobody here has: an estimate, by work and bytes, layer by layer.
 
 A layer takes as long as its multiply-adds at the peak of the board, or its bytes at the bandwidth of the memory,
-whichever is more. No layer reaches a peak, so both ends of a bracket are reckoned: with what good kernels reach and
-nothing between them, and with what poor ones reach and a gap before each.
+whichever is more. Hardly any layer reaches a peak, so both ends of a bracket are reckoned: with all of the peaks and
+nothing between layers, and with what poor kernels reach and a gap before each.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Reach:
     transposes: bool
 
 
-# Chosen after what ONNX Runtime reaches of the measured peaks of a processor (benchmarks/estimates.py); on a GPU they
-# are a guess. Good builders read transposed, and write no transposes out.
-GOOD = Reach(0.85, 0.8, 0.0, transposes=False)
-POOR = Reach(0.2, 0.4, 5e-6, transposes=True)
+# At best a layer reaches a peak, which nothing exceeds, and is read transposed where it has to be. What it reaches at
+# worst is a guess, made after what ONNX Runtime reaches of a processor's peaks (benchmarks/estimates.py).
+BEST = Reach(1.0, 1.0, 0.0, transposes=False)
+WORST = Reach(0.2, 0.4, 5e-6, transposes=True)
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ def estimate(layers: Layers, board: Board, precision: str) -> Estimate:
             waiting += memory if memory > compute else 0.0
         return total, waiting
 
-    best, waiting = seconds(GOOD)
-    worst, _ = seconds(POOR)
+    best, waiting = seconds(BEST)
+    worst, _ = seconds(WORST)
     return Estimate(
         board,
         precision,
