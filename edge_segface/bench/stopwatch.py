@@ -100,10 +100,6 @@ class Stopwatch:
             self.stages[name] = Durations()
         self.stages[name].add(seconds)
 
-    def stage_fps(self, name: str) -> float:
-        """How often per second a stage could run alone."""
-        return 1 / self.stages[name].mean_s if name in self.stages else math.nan
-
     def total_s(self, *names: str) -> float:
         return sum(self.stages[name].total_s for name in names if name in self.stages)
 
