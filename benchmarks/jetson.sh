@@ -15,6 +15,7 @@ checkpoint=$(absolute "${1:-}")
 calibration=$(absolute "${CALIBRATION:-}")
 sustain=${2:-10m}
 out=$(absolute "${OUT:-}")
+out=${out%/}
 cd "$(dirname "$0")/.." || exit 1
 run=${RUN:-edge-segface}
 : "${out:=$PWD/benchmarks/report-$(hostname)-$(date +%Y%m%d)}"
@@ -26,7 +27,9 @@ if [ -n "$checkpoint" ] && [ ! -f "$checkpoint" ]; then
     exit 2
 fi
 engines=$out/bundled
-[ -z "$checkpoint" ] || engines=$out/$(cksum < "$checkpoint" | cut -d ' ' -f 1)
+if [ -n "$checkpoint" ]; then # of other weights, or calibrated with another set: other engines
+    engines=$out/$(cat "$checkpoint" ${calibration:+"$calibration"/*} 2> /dev/null | cksum | cut -d ' ' -f 1)
+fi
 mkdir -p "$engines" || exit 1
 status=0
 failed() {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def said_by_nvpmodel() -> str | None:
         done = subprocess.run([tool, "-q"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return done.stdout or done.stderr
+    return (done.stdout or done.stderr).strip()
 
 
 def power_mode(said: str | None) -> str | None:
@@ -54,17 +55,19 @@ def clocks_locked(root: Path = ROOT) -> bool | None:
         )
         for folder in root.glob(pattern)
     ]
-    try:
-        return all(least.read_text() == most.read_text() for least, most in pairs) if pairs else None
-    except OSError:
-        return None
+    same = []
+    for least, most in pairs:
+        with suppress(OSError):  # cores that a power mode switches off cannot be read
+            same.append(least.read_text() == most.read_text())
+    return all(same) if same else None
 
 
 def power_state(root: Path = ROOT) -> dict[str, Any]:
     """By name, without what is not there: board, system, power mode, whether clocks are locked, governor."""
-    governors = {
-        path.read_text().strip() for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
-    }
+    governors = set()
+    for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"):
+        with suppress(OSError):
+            governors.add(path.read_text().strip())
     state = {
         "board": board_model(root),
         "l4t": l4t_of(tegra_release(root) or ""),

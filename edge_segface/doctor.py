@@ -92,7 +92,9 @@ def _system(root: Path) -> Iterator[Finding]:
         yield _jetpack(release)
     if (said := said_by_nvpmodel()) is not None:
         if (mode := power_mode(said)) is None:
-            yield Finding("system", "power mode", "missing", said[:80] or "no answer", "run: sudo nvpmodel -q")
+            yield Finding(
+                "system", "power mode", "missing", " ".join(said.split())[:80] or "no answer", "run: sudo nvpmodel -q"
+            )
         else:
             yield Finding(
                 "system", "power mode", "good", mode, "for full speed: sudo nvpmodel -m 0; sudo jetson_clocks"

@@ -20,10 +20,10 @@ from edge_segface.bench.measure import Settings, measure, seconds_from, statisti
 from edge_segface.bench.plots import bars, by_itself
 from edge_segface.bench.report import load_report, markdown, page
 from edge_segface.bench.rounds import interleaved
-from edge_segface.bench.sustain import Rest, slower_from, sustained
+from edge_segface.bench.sustain import Rest, slower_from, sustain, sustained
 from edge_segface.bench.telemetry import Reading
 from edge_segface.engine import load_engine
-from edge_segface.errors import EdgeSegfaceError, ModelError
+from edge_segface.errors import EdgeSegfaceError, EngineError, ModelError
 from edge_segface.weights import FOLDER, model_path
 from tests.conftest import CHROMIUM, assert_one_line_error, run_cli
 
@@ -150,12 +150,14 @@ def test_what_is_not_comparable() -> None:
     assert compared(0.01, 0.012) is False  # slower, whatever the clocks say
     assert compared(0.01, unit="cpu") is None  # the clock is that of another
     assert compared(0.01, unit="cpu", **{"clock_mhz.cpu": 1500.0}) is True
-    held = [
-        Reading(reading.at_s, {**reading.values, "throttled.oc3": float(reading.at_s > 30)})
-        for reading in readings(steadily)
-    ]
-    found = sustained(calls(0.01), 1, held, "gpu", REST)
-    assert (found["comparable"], found["throttled"]) == (False, {"oc3": 1})
+    assert compared(*(0.01, 0.01, 0.01, 0.0154) * 5) is False  # slower every now and then
+    assert compared(0.01, clock=lambda at: 0.0) is None  # a clock that stands still tells nothing
+    short = sustained(calls(0.01, seconds=3), 1, readings(steadily), "gpu", REST)
+    assert short["comparable"] is None
+    for cause, unit, comparable in (("oc3", "gpu", False), ("gpu", "gpu", False), ("gpu", "cpu", True)):
+        held = readings(steadily, **{f"throttled.{cause}": 7.0, "clock_mhz.cpu": 1500.0})
+        found = sustained(calls(0.01), 1, held, unit, REST)
+        assert (found["comparable"], found["throttled"]) == (comparable, {} if comparable else {cause: 7})
 
 
 @pytest.mark.parametrize(("every_s", "jitter"), [(0.2917, 0.0), (0.1, 0.05), (0.009, 0.3)])
@@ -175,6 +177,7 @@ def test_few_long_calls() -> None:
     found = sustained(np.array([25.0, 61.0]), 4, readings(lambda at: 0.0), "gpu", REST)
     assert found["steady_fps"] == pytest.approx(4 / 36, rel=0.01)
     assert found["mj_per_frame"] > 0
+    assert found["clocks_mhz"] == {}
 
 
 def test_power_is_that_of_what_works() -> None:
@@ -215,6 +218,35 @@ class Breaks:
         self._engine.close()
 
 
+def test_a_long_run_that_breaks_off() -> None:
+    def work() -> None:
+        time.sleep(0.01)
+        if time.monotonic() > until:
+            raise EngineError("out of memory")
+
+    until = time.monotonic() + 1
+    found = sustain(work, 1, 30.0, "cpu", Rest({}, None))
+    assert found["error"] == "out of memory"
+    assert 0 < found["seconds"] < 30
+    assert found["steady_fps"] > 0
+    with pytest.raises(EngineError, match="out of memory"):  # at once
+        sustain(work, 1, 30.0, "cpu", Rest({}, None))
+
+
+def test_one_batch_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = measuring.in_a_fresh_process
+
+    def fresh(path: Path, batch: int, options: dict) -> dict:
+        if batch == 4:
+            raise ModelError("out of memory")
+        return real(path, batch, options)
+
+    monkeypatch.setattr(measuring, "in_a_fresh_process", fresh)
+    found = measure([("edge-256", model_path("edge-256"))], Settings(rounds=2, batches=(1, 4)))
+    assert [row["batch"] for row in found["models"]] == [1]
+    assert found["failures"] == [{"model": "edge-256, batch 4", "error": "out of memory"}]
+
+
 @pytest.mark.parametrize("good", [0, 30])
 def test_an_engine_that_fails_when_it_runs(good: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """At once, or in the middle of the rounds: the others are measured, the first that can be is compared with."""
@@ -230,11 +262,13 @@ def test_an_engine_that_fails_when_it_runs(good: int, monkeypatch: pytest.Monkey
     assert (row["name"], row["times_as_fast"]) == ("edge-256", 1)
 
 
-def test_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONFAULTHANDLER", "0")
+def test_a_process_that_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no setting nonsense"):
         in_a_fresh_process(model_path("edge-256"), 1, {"nonsense": 1})
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    nothing = tmp_path / "python"
+    nothing.write_text("#!/bin/sh\nexit 3\n")
+    nothing.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(nothing))
     with pytest.raises(ModelError, match="ended its process"):
         in_a_fresh_process(model_path("edge-256"), 1, {})
 
@@ -264,7 +298,8 @@ def test_markdown_and_a_page_by_itself(report: dict) -> None:
     assert "<script" not in page({**report, "date": "<script>alert(1)</script>"})
     on_a_gpu = [{**row, "gpu_ms": {"all": 1.0, "up": 0.1, "compute": 0.8, "down": 0.1}} for row in report["models"]]
     assert "**on the GPU**" in markdown({**report, "models": on_a_gpu})
-    ET.fromstring(by_itself(bars(["a & b", "c"], [1.0, 2.0], 95.96)))  # whole by itself
+    drawn = ET.fromstring(by_itself(bars(["a & b", f"{'long/' * 30}c"], [1.0, 2.0], 95.96)))  # whole by itself
+    assert all(float(each.get("width", "0")) > 0 for each in drawn.iter("{http://www.w3.org/2000/svg}rect"))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed here")
@@ -306,6 +341,8 @@ def test_comparing(report: dict) -> None:
     assert "edge-256, batch 2, is in the first report alone" in alone.warnings
     with pytest.raises(EdgeSegfaceError, match="no engine in common"):
         compare(report, {"models": []})
+    with pytest.raises(EdgeSegfaceError, match="no engine in common"):  # a batch is not another
+        compare({**report, "models": report["models"][:1]}, {**report, "models": report["models"][1:]})
 
 
 def test_the_command(tmp_path: Path, report: dict) -> None:
@@ -342,7 +379,7 @@ def test_bad_input_is_one_line(tmp_path: Path, report: dict) -> None:
     (tmp_path / "broken.json").write_text("{")
     good = tmp_path / "good.json"
     good.write_text(json.dumps(report))
-    (tmp_path / "cut.json").write_text(json.dumps({**report, "models": [{"name": "x"}]}))
+    (tmp_path / "cut.json").write_text(json.dumps({**report, "models": [{"name": "x"}, 1]}))
     for arguments, words in (
         ((), "nothing to measure"),
         (("edge-256", "--json", tmp_path), "a folder"),

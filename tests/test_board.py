@@ -31,6 +31,10 @@ def test_the_state_of_a_board(tmp_path: Path) -> None:
     assert clocks_locked(root) is False  # the GPU's are not
     write(root, {f"{GPU}/min_freq": 624750000})
     assert clocks_locked(root) is True
+    for name in ("scaling_governor", "scaling_min_freq", "scaling_max_freq"):  # a core that is switched off
+        (root / "sys/devices/system/cpu/cpu1/cpufreq" / name).mkdir(parents=True)
+    assert clocks_locked(root) is True
+    assert power_state(root)["governor"] == "schedutil"
     assert power_state(tmp_path / "nothing") == {}
 
 

@@ -12,6 +12,7 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from openvino import opset13 as ops
 
 from edge_segface.engine import RUNTIMES, Runtime, load_engine
 from edge_segface.engine.base import Engine
@@ -201,6 +202,35 @@ def test_openvino_gets_planes(network: str, official_checkpoints: dict[str, Path
         and len(node.output(0).get_partial_shape()) == 3
     ]
     assert not attentions
+
+
+def test_openvino_leaves_alone_what_only_looks_alike() -> None:
+    """An attention over queries, a product that reads transposed, a choice along another axis."""
+    generator = np.random.default_rng(0)
+    keys, values = generator.random((1, 6, 5), np.float32), generator.random((1, 6, 4), np.float32)
+    image = ops.parameter([1, 6, 6], np.float32)
+    over_queries = ops.matmul(ops.softmax(ops.matmul(image, keys, False, False), 1), values[:, :5], False, False)
+    transposed = ops.matmul(ops.softmax(ops.matmul(image, keys, False, False), 2), values, True, False)
+    _, rows = ops.topk(ops.matmul(image, keys, False, False), np.int64(1), 1, "max", "none").outputs()
+    model = openvino.Model([over_queries.output(0), transposed.output(0), rows], [image])
+    picture = generator.random((1, 6, 6), np.float32)
+    plain = openvino.Core().compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)
+    changed = openvino.Core().compile_model(suited(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)
+    for index in range(3):
+        assert np.allclose(plain[index], changed[index], atol=1e-5)
+
+
+def test_openvino_divides_first_where_numbers_are_short() -> None:
+    """Undivided sums over all positions would leave what fp16 holds."""
+    for wide, divisions in ((True, 0), (False, 3)):
+        model, _ = read_model(openvino.Core(), BUNDLED)
+        model.reshape({0: [1, 256, 256, 3]})
+        attentions = [
+            node
+            for node in suited(model, wide=wide).get_ordered_ops()
+            if node.get_type_name() == "Softmax" and len(node.output(0).get_partial_shape()) == 3
+        ]
+        assert len(attentions) == divisions
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,9 @@ def test_clocks_that_are_held_down(tmp_path: Path) -> None:
     root = write(tmp_path, {
         "sys/class/hwmon/hwmon1/oc1_event_cnt": 0, "sys/class/hwmon/hwmon1/oc3_event_cnt": 12,
     })  # fmt: skip
-    assert Throttling(root).read() == {"throttled.oc1": 0, "throttled.oc3": 12}
+    board = Throttling(root)
+    write(root, {"sys/class/hwmon/hwmon1/oc3_event_cnt": 14})
+    assert board.read() == {"throttled.oc1": 0, "throttled.oc3": 2}  # since then
 
 
 class Service:
@@ -200,6 +202,17 @@ def test_jtop_for_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
             ask()
 
 
+def test_cores_that_are_switched_off(tmp_path: Path) -> None:
+    """Reading them fails, as reading a folder does."""
+    root = write(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": 1510400})
+    (root / "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq").mkdir(parents=True)
+    board = CpuClock(root)
+    assert board.read() == {"clock_mhz.cpu": 1510.4}
+    (root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").unlink()
+    with pytest.raises(OSError, match="no core can be read"):
+        board.read()
+
+
 class Wobbly(Sensor):
     name = "wobbly"
     count = 0
@@ -207,7 +220,7 @@ class Wobbly(Sensor):
     def read(self) -> Values:
         self.count += 1
         if self.count % 2:
-            raise OSError("gone")
+            raise (OSError if self.count % 4 == 1 else KeyError)("gone")
         return {"power_w.board": 5.0}
 
 
@@ -225,8 +238,16 @@ def test_a_sensor_that_vanishes_is_a_gap(tmp_path: Path) -> None:
 
 
 def test_a_sampler_ends_with_what_it_watches() -> None:
-    with pytest.raises(RuntimeError), Sampler([Wobbly()]):
+    class Stuck(Sensor):
+        def close(self) -> None:
+            raise OSError("stuck")
+
+    closed = []
+    last = Wobbly()
+    last.close = lambda: closed.append(True)  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="stuck"), Sampler([last, Stuck()]):
         raise RuntimeError
+    assert closed
     assert "telemetry" not in [thread.name for thread in threading.enumerate()]
 
 

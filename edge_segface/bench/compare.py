@@ -48,7 +48,7 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> Comparison:
     ours = {(row["name"], row["batch"]): row for row in first["models"]}
     theirs = {(row["name"], row["batch"]): row for row in second["models"]}
     pairs = [(ours.pop(key), theirs.pop(key)) for key in list(ours) if key in theirs]
-    if not pairs and len(ours) == len(theirs) == 1:
+    if not pairs and len(ours) == len(theirs) == 1 and {batch for _, batch in ours} == {batch for _, batch in theirs}:
         pairs = [(ours.popitem()[1], theirs.popitem()[1])]
     if not pairs:
         one, other = (", ".join(sorted({name for name, _ in rows})) or "none" for rows in (ours, theirs))
@@ -84,7 +84,7 @@ def ratio(one: dict[str, Any], other: dict[str, Any]) -> Ratio:
 def drawn_again(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
     generator = np.random.default_rng(0)
     medians = [
-        np.median(generator.choice(np.array(samples), (DRAWS, len(samples))), axis=1) for samples in (one, other)
+        np.array([np.median(generator.choice(samples, len(samples))) for _ in range(DRAWS)]) for samples in (one, other)
     ]
     low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
     return round(float(low), 3), round(float(high), 3)

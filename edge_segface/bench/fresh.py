@@ -17,7 +17,9 @@ from edge_segface.bench.rounds import pictures
 from edge_segface.bench.telemetry import Nvml
 from edge_segface.board import board_model
 from edge_segface.engine import RUNTIMES, load_engine
+from edge_segface.engine.nvidia import MODULES
 from edge_segface.errors import EdgeSegfaceError, ModelError
+from edge_segface.spec import EngineRecord
 
 MOST_S = 600.0
 
@@ -42,8 +44,8 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     path, options = Path(asked["path"]), asked["options"]
     begun = time.perf_counter()
-    with suppress(ImportError):  # what is missing is said when the model is loaded
-        import_module(options.get("runtime") or RUNTIMES[path.suffix.lower()][0])
+    with suppress(ImportError, EdgeSegfaceError):  # what is missing or wrong is said when the model is loaded
+        import_module(module_of(path, options.get("runtime")))
     before_mb, before_gpu_mb = most_memory_mb(), gpu_memory_mb()
     imported = time.perf_counter()
     try:
@@ -67,6 +69,13 @@ def main() -> None:
         "gpu_mb": more(before_gpu_mb, after_gpu_mb),
     }
     sys.stdout.write(f"\n{json.dumps(found)}\n")
+
+
+def module_of(path: Path, runtime: str | None) -> str:
+    if path.suffix.lower() == ".engine":
+        built_for = EngineRecord.load(path).engine.runtime
+        return MODULES.get(built_for, built_for)
+    return runtime or next(iter(RUNTIMES.get(path.suffix.lower(), ("onnxruntime",))))
 
 
 def more(before: float | None, after: float | None) -> float | None:

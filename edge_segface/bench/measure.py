@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,7 +62,18 @@ class Settings:
 
     def unit(self, path: Path) -> str:
         """What works when that file runs."""
-        return "gpu" if path.suffix.lower() == ".engine" or self.provider is not None else "cpu"
+        return "gpu" if path.suffix.lower() == ".engine" or self.provider not in (None, "cpu") else "cpu"
+
+
+@contextmanager
+def told(words: str) -> Iterator[None]:
+    """Runtimes fail in many ways, and none of them ends a measurement."""
+    try:
+        yield
+    except EdgeSegfaceError:
+        raise
+    except Exception as error:
+        raise EngineError(words, found=first_line(error)) from error
 
 
 @dataclass(eq=False)
@@ -82,12 +93,8 @@ class Case:
         return f"{self.name}, batch {len(self.images)}"
 
     def run(self) -> None:
-        try:
+        with told(f"{self.name} could not run"):
             self.engine.infer_all(self.images)
-        except EdgeSegfaceError:
-            raise
-        except Exception as error:  # runtimes fail in many ways
-            raise EngineError(f"{self.name} could not run", found=first_line(error)) from error
         if times := getattr(self.engine, "gpu_ms", None):
             self.gpu_ms.append(sum(sum(batch) for batch in times))
 
@@ -117,7 +124,8 @@ def measure(models: Sequence[Model], settings: Settings, on_step: OnStep = no_st
                 if case.error is not None:
                     raise EngineError(case.error)
                 on_step(f"throughput of {case.name}")
-                row = {**described(case, seconds[case], settings), **case.fresh, **where}
+                with told(f"{case.name} could not be described"):
+                    row = {**described(case, seconds[case], settings), **case.fresh, **where}
                 row["times_as_fast"] = ratio(compared or case, case, seconds)
                 row["throughput_fps"] = round(throughput(case), 2)
                 rows.append(row)
@@ -127,6 +135,9 @@ def measure(models: Sequence[Model], settings: Settings, on_step: OnStep = no_st
                     row["sustain"] = sustain(case.run, len(case.images), settings.sustain_s, row["unit"], rest)
             except EdgeSegfaceError as error:
                 failures[case.label] = str(error)
+            except KeyboardInterrupt:  # what was measured is worth keeping
+                failures[f"{case.label}, and what would follow"] = "interrupted"
+                break
     return {
         "schema": SCHEMA,
         "kind": "benchmark",
@@ -146,13 +157,14 @@ def in_fresh_processes(
     found = {}
     for name, path in models:
         on_step(f"starting {name}")
-        try:
-            if isinstance(path, EdgeSegfaceError):
-                raise path
-            for batch in settings.batches:
+        for batch in settings.batches:
+            try:
+                if isinstance(path, EdgeSegfaceError):
+                    raise path
                 found[name, batch] = in_a_fresh_process(path, batch, settings.engine_options())
-        except EdgeSegfaceError as error:
-            failures[name] = str(error)
+            except EdgeSegfaceError as error:
+                if str(error) != failures.get(name):  # for one batch alone
+                    failures[f"{name}, batch {batch}" if found.get((name, settings.batches[0])) else name] = str(error)
     return found
 
 
@@ -167,16 +179,18 @@ def opened(
     """What has run in a process of its own, loaded here and warm."""
     cases = []
     for name, path in models:
-        if name in failures or isinstance(path, EdgeSegfaceError):
+        batches = [batch for batch in settings.batches if (name, batch) in fresh]
+        if isinstance(path, EdgeSegfaceError) or not batches:
             continue
         on_step(f"loading {name}")
         try:
-            engine = load_engine(path, **settings.engine_options())
+            with told(f"{name} could not be loaded"):
+                engine = load_engine(path, **settings.engine_options())
         except EdgeSegfaceError as error:
             failures[name] = str(error)
             continue
         engines.callback(engine.close)
-        for batch in settings.batches:
+        for batch in batches:
             case = Case(name, path, engine, pictures(engine, batch), fresh[name, batch])
             until = time.monotonic() + LEAST_WARM_UP_S
             while time.monotonic() < until:

@@ -52,6 +52,7 @@ def axis(left: float, bottom: float) -> str:
 
 def bars(labels: Sequence[str], values: Sequence[float], paper: float, kinds: int = len(COLOURS)) -> str:
     """One for each engine, with a line where the paper's figure is. Every `kinds` bars colours begin anew."""
+    labels = [shortened(label) for label in labels]
     left, step = round(CHARACTER * max(map(len, labels))) + 12, 28
     scale = (WIDTH - left - 70) / (1.1 * max([*values, paper]))
     parts = []
@@ -65,6 +66,12 @@ def bars(labels: Sequence[str], values: Sequence[float], paper: float, kinds: in
     parts.append(f'<line x1="{x:.1f}" y1="6" x2="{x:.1f}" y2="{bottom}" stroke="#c90" stroke-dasharray="5 4"/>')
     parts.append(word(x, bottom + 14, f"paper {paper}", "middle"))
     return svg(bottom + 24, *parts)
+
+
+def shortened(label: str) -> str:
+    """The end says which it is, where labels are paths."""
+    most = int(WIDTH / 2 / CHARACTER)
+    return label if len(label) <= most else f"…{label[1 - most :]}"
 
 
 def histogram(label: str, samples_ms: Sequence[float], fill: str) -> str:

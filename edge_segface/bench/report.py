@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge_segface.bench.compare import SETTINGS
 from edge_segface.bench.measure import SCHEMA
 from edge_segface.bench.plots import STYLE, bars, colour, histogram, lines_over_time, text
+from edge_segface.bench.sustain import OFTEN, SLOWER
 from edge_segface.errors import EdgeSegfaceError
 
 Row = dict[str, Any]
 PERCENTILES = ("min", "mean", "p50", "p90", "p95", "p99")
-ROW = {"name", "batch", "latency_ms", "samples_ms", "settings", "sha256", "engine", "precision", "input_size"}
+ROW = {"name", "batch", "latency_ms", "samples_ms", *SETTINGS}
 PAGE_STYLE = """
 body { margin: 24px auto; max-width: 1080px; padding: 0 16px; background: var(--ground); color: var(--text);
   font: 15px/1.5 system-ui, sans-serif; }
@@ -98,8 +100,10 @@ def load_report(path: Path) -> Row:
             remedy="measure again with this version",
         )
     needed = {"machine", "power_state", "versions", "clocks_mhz", "models", "failures", "warnings"}
-    if missing := [*needed - report.keys(), *(key for row in report.get("models", []) for key in ROW - row.keys())]:
-        raise EdgeSegfaceError(f"{path} is no whole report", found=f"no {', '.join(sorted(set(missing)))}")
+    rows = [row if isinstance(row, dict) else {} for row in report.get("models", ())]
+    missing = {*needed - report.keys(), *(key for row in rows for key in ROW if not row.get(key))}
+    if missing - {"power_state"}:  # which is empty on many machines
+        raise EdgeSegfaceError(f"{path} is no whole report", found=f"no {', '.join(sorted(missing))}")
     return report
 
 
@@ -110,7 +114,7 @@ def as_json(report: Row) -> str:
 def where(report: Row) -> str:
     machine = report["machine"]
     state = ", ".join(f"{name} {value}" for name, value in report["power_state"].items())
-    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     clocks = ", ".join(
         f"{name} clock {clock['p5']:g} to {clock['p95']:g} MHz" for name, clock in report["clocks_mhz"].items()
     )
@@ -145,18 +149,32 @@ def sustained_lines(row: Row) -> list[str]:
         f"{row['name']}, batch {row['batch']}, {last['seconds']:g} s: {last['cold_fps']:.1f} FPS cold, "
         f"{last['steady_fps']:.1f} steady; {power}" + (f"; at most {', '.join(hottest)}" if hottest else "")
     ]
-    reasons = [] if last["slower_from_s"] is None else [f"slower from second {last['slower_from_s']:g} on"]
+    if last["error"] is not None:
+        lines.append(f"broke off: {last['error']}")
+    if last["waited_s"] > 0:
+        start = {name: points[0][1] for name, points in last["temperature_c"].items()}
+        lines.append(f"after {last['waited_s']:g} s to cool down to {max(start.values(), default=0):.0f} °C")
+    reasons = []
+    if last["slower_from_s"] is not None:
+        reasons.append(f"slower from second {last['slower_from_s']:g} on")
+    elif last["steady_fps"] < SLOWER * last["cold_fps"]:
+        reasons.append("slower at last than at first")
     reasons += [
         f"{name} clock elsewhere than {clock['first']:g} MHz for {100 * clock['moved_share']:.0f} % of it "
         f"({clock['p5']:g} to {clock['p95']:g})"
         for name, clock in last["clocks_mhz"].items()
-        if name == last["unit"] and last["comparable"] is False and clock["moved_share"] > 0
+        if name == last["unit"] and clock["moved_share"] > OFTEN
     ]
-    reasons += [f"held down {count:g} times by {cause}" for cause, count in last["throttled"].items()]
+    reasons += [f"clocks held down, {cause}: {count:g}" for cause, count in last["throttled"].items()]
     if last["comparable"] is False:
         lines.append(f"NOT COMPARABLE: {'; '.join(reasons)}")
     elif last["comparable"] is None:
-        lines.append(f"no clock of the {last['unit']} could be read, so whether it is comparable is not known")
+        why = (
+            "the run was short"
+            if last["unit"] in last["clocks_mhz"]
+            else f"no clock of the {last['unit']} could be read"
+        )
+        lines.append(f"{why}, so whether it is comparable is not known")
     return lines
 
 
@@ -201,7 +219,8 @@ def page(report: Row) -> str:
             continue
         last = row["sustain"]
         parts.append(f"<h2>{text(label)} over time</h2>")
-        parts += [f"<p class={'warning' if 'NOT' in line else 'dim'}>{text(line)}</p>" for line in sustained_lines(row)]
+        style = "warning" if last["comparable"] is False else "dim"
+        parts += [f"<p class={style}>{text(line)}</p>" for line in sustained_lines(row)]
         for unit, lines in (
             ("FPS", {"FPS": last["fps"]}),
             ("W", last["power_over_time_w"]),

@@ -157,6 +157,8 @@ def estimate(layers: Layers, board: Board, precision: str) -> Estimate:
             waiting += memory if memory > compute else 0.0
         return total, waiting
 
+    if not layers.of:
+        raise ModelError("there is no layer in the file whose size is known", remedy="give a file that export wrote")
     best, waiting = seconds(BEST)
     worst, _ = seconds(WORST)
     return Estimate(

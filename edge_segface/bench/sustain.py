@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.bench.telemetry import Reading, Sampler, sensors
+from edge_segface.errors import EdgeSegfaceError
 
 REST_S = 3.0
 COOL_S = 120.0  # at most, from one long run to the next
@@ -18,6 +19,8 @@ COOL_WITHIN_C = 3.0
 COLD_S = 10.0
 MOVED = 0.03  # of a clock, and
 OFTEN = 0.05  # of the readings, from which on a run is not comparable
+SLOWER = 0.95  # of what it did at first
+SHORT_S = 5.0  # in which nothing gets hot
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,25 @@ def cool_down(rest: Rest, most_s: float = COOL_S) -> float:
 
 
 def sustain(work: Callable[[], None], batch: int, seconds: float, unit: str, rest: Rest) -> dict[str, Any]:
-    """As fast as it can for that long, with whatever sensors there are. `unit`: what works, gpu or cpu."""
+    """As fast as it can for that long, with whatever sensors there are. `unit`: what works, gpu or cpu.
+
+    What breaks off is told up to there, with why; unless not even one call went well.
+    """
     waited = cool_down(rest)
     ends: list[float] = []
+    error = None
     with Sampler(sensors()) as sampler:
         start = time.monotonic()
-        while not ends or ends[-1] < seconds:
-            work()
-            ends.append(time.monotonic() - start)
+        try:
+            while not ends or ends[-1] < seconds:
+                work()
+                ends.append(time.monotonic() - start)
+        except EdgeSegfaceError as broke:
+            if not ends:
+                raise
+            error = str(broke)
     found = sustained(np.array(ends), batch, sampler.readings, unit, rest)
-    return {**found, "waited_s": round(waited, 1), "gaps": sampler.gaps}
+    return {**found, "waited_s": round(waited, 1), "gaps": sampler.gaps, "error": error}
 
 
 def sustained(
@@ -78,13 +90,13 @@ def sustained(
     watts = None if scope is None else mean_of(late, f"power_w.{scope}")
     idle = rest.power_w.get(scope or "")
     clocks = clocks_of(readings, cold_s)
-    moved = {name: clock["moved_share"] for name, clock in clocks.items() if clock["moved_share"] > OFTEN}
+    moved = unit in clocks and clocks[unit]["moved_share"] > OFTEN
     throttled = {
-        name.removeprefix("throttled."): values[-1] - values[0]
+        name.removeprefix("throttled."): float(count)
         for name in names_of(readings, "throttled.")
-        if len(values := series(readings, name)[1]) and values[-1] > values[0]
+        if (count := series(readings, name)[1].max()) > 0 and (unit == "gpu" or name != "throttled.gpu")
     }
-    held_down = slower is not None or unit in moved or bool(throttled)
+    other = slower is not None or steady_fps < SLOWER * cold_fps or moved or bool(throttled)
     return {
         "seconds": round(seconds, 1),
         "cold_fps": round(cold_fps, 2),
@@ -104,8 +116,8 @@ def sustained(
         "clocks_mhz": clocks,
         "throttled": throttled,
         "unit": unit,
-        # None: what works has no clock that could be read, and nothing else speaks against it
-        "comparable": False if held_down else None if unit not in clocks else True,
+        # None: nothing speaks against it, but what works has no clock that could be read, or the run was too short
+        "comparable": False if other else None if unit not in clocks or seconds < SHORT_S else True,
     }
 
 
@@ -132,10 +144,10 @@ def slower_from(
     times_s: npt.NDArray[np.float64], rates: npt.NDArray[np.float64], cold: float, seconds: float
 ) -> float | None:
     """The second from which on it lastingly did less, for a tenth of the run at least."""
-    for at in np.flatnonzero(rates < 0.95 * cold):
+    for at in np.flatnonzero(rates < SLOWER * cold):
         if times_s[at] > 0.9 * seconds:
             break
-        if (rates[at:] < 0.97 * cold).mean() > 0.8:
+        if (rates[at:] < 0.5 * (1 + SLOWER) * cold).mean() > 0.8:
             return round(float(times_s[at]), 1)
     return None
 
@@ -145,6 +157,9 @@ def clocks_of(readings: Sequence[Reading], cold_s: float) -> dict[str, dict[str,
     clocks = {}
     for name in names_of(readings, "clock_mhz."):
         times_s, values = series(readings, name)
+        times_s, values = times_s[values > 0], values[values > 0]  # a unit that is off tells nothing
+        if not len(values):
+            continue
         first = float(np.median(values[times_s < cold_s])) if (times_s < cold_s).any() else float(values[0])
         clocks[name.removeprefix("clock_mhz.")] = {
             "first": round(first, 1),

@@ -2,7 +2,7 @@
 
 Each sensor reads one thing and is tried once when it is made: what a machine does not have is not there. A sensor that
 fails later leaves a gap. Names are `power_w.SCOPE`, `rail_w.RAIL`, `temperature_c.ZONE`, `clock_mhz.UNIT`,
-`load_percent.UNIT`, `memory_mb` and `throttled.CAUSE`, which is above zero, or grows, when clocks are held down.
+`load_percent.UNIT`, `memory_mb` and `throttled.CAUSE`, which counts how often clocks were held down.
 
 Scopes of power: `board` is all that a board draws, `rails` the sum of those rails that it measures, `gpu` one graphics
 card, `package` the processor alone.
@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -181,7 +182,15 @@ class CpuClock(Sensor):
             raise FileNotFoundError("no cpufreq")
 
     def read(self) -> Values:
-        return {"clock_mhz.cpu": max(number_in(path) for path in self._paths) / 1000}
+        clocks = []
+        for path in self._paths:
+            try:
+                clocks.append(number_in(path) / 1000)
+            except (OSError, ValueError):  # cores that a power mode switches off cannot be read
+                continue
+        if not clocks:
+            raise OSError("no core can be read")
+        return {"clock_mhz.cpu": max(clocks)}
 
 
 class TegraGpu(Sensor):
@@ -208,7 +217,7 @@ class TegraGpu(Sensor):
 
 
 class Throttling(Sensor):
-    """How often a Jetson board has held its clocks down for want of power, since it was started."""
+    """How often a Jetson board has held its clocks down for want of power since the first look."""
 
     name = "overcurrent events"
 
@@ -216,9 +225,13 @@ class Throttling(Sensor):
         self._paths = sorted(root.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))
         if not self._paths:
             raise FileNotFoundError("no counters of overcurrent")
+        self._before = [number_in(path) for path in self._paths]
 
     def read(self) -> Values:
-        return {f"throttled.{path.name.removesuffix('_event_cnt')}": number_in(path) for path in self._paths}
+        return {
+            f"throttled.{path.name.removesuffix('_event_cnt')}": number_in(path) - before
+            for path, before in zip(self._paths, self._before, strict=True)
+        }
 
 
 class Rapl(Sensor):
@@ -262,6 +275,7 @@ class Nvml(Sensor):
             self._gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
         except pynvml.NVMLError as error:
             raise OSError(str(error)) from error
+        self._held_down = 0  # readings in which clocks were
 
     def read(self) -> Values:
         nvml, gpu = self._nvml, self._gpu
@@ -281,6 +295,9 @@ class Nvml(Sensor):
                 values[name] = float(ask())
             except nvml.NVMLError:  # boards lack this or that
                 continue
+        if "throttled.gpu" in values:
+            self._held_down += int(values["throttled.gpu"])
+            values["throttled.gpu"] = float(self._held_down)
         return values
 
     def close(self) -> None:
@@ -371,8 +388,9 @@ class Sampler:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        for sensor in self._sensors:
-            sensor.close()
+        with ExitStack() as closed:
+            for sensor in self._sensors:
+                closed.callback(sensor.close)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -380,7 +398,7 @@ class Sampler:
             for sensor in self._sensors:
                 try:
                     values = sensor.read() | values
-                except (OSError, ValueError):
+                except Exception:  # noqa: BLE001 - what a sensor lacks must not end the others
                     self.gaps[sensor.name] = self.gaps.get(sensor.name, 0) + 1
             self.readings.append(Reading(time.monotonic() - self._start_s, values))
 

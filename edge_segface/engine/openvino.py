@@ -60,7 +60,9 @@ class OpenVinoEngine:
         if cache is not None:
             settings["CACHE_DIR"] = str(cache)
         try:
-            compiled = core.compile_model(suited(model), device, settings)
+            usual = core.get_property(device, "INFERENCE_PRECISION_HINT").to_string()
+            wide = settings.get("INFERENCE_PRECISION_HINT", usual) in ("f32", "bf16")
+            compiled = core.compile_model(suited(model, wide=wide and device == "CPU"), device, settings)
             used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         except RuntimeError as error:
             raise ModelError(

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 TO_PLANES, TO_PIXELS = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
-def suited(model: ov.Model) -> ov.Model:
-    """In place."""
-    for change in (sum_as_planes, resize_as_planes, choose_over_planes, divide_after_product):
+def suited(model: ov.Model, *, wide: bool = True) -> ov.Model:
+    """In place. `wide`: numbers may become as large as float32 and bfloat16 hold them."""
+    for change in (sum_as_planes, resize_as_planes, choose_over_planes, *((divide_after_product,) if wide else ())):
         change(model)
         model.validate_nodes_and_infer_types()
     return model
@@ -92,6 +92,8 @@ def choose_over_planes(model: ov.Model) -> None:
         product = node.input_value(0).get_node()
         if kind(node.input_value(0)) != "MatMul" or len(product.output(0).get_target_inputs()) != 1:
             continue
+        if not chooses_last(node):
+            continue
         turned = product.get_attributes()
         planes = ops.matmul(
             product.input_value(1), product.input_value(0), not turned["transpose_b"], not turned["transpose_a"]
@@ -114,6 +116,8 @@ def divide_after_product(model: ov.Model) -> None:
         product = users[0].get_node()
         if product.get_type_name() != "MatMul" or users[0].get_index() != 0:
             continue
+        if node.get_attributes()["axis"] not in (-1, 2) or product.get_attributes()["transpose_a"]:
+            continue
         behind = list(product.output(0).get_target_inputs())
         last = np.array([2])
         powers = ops.exp(ops.subtract(scores, ops.reduce_max(scores, last, keep_dims=True)))
@@ -131,7 +135,13 @@ def choice_behind(resize: ov.Node) -> ov.Node | None:
         if len(users) != 1 or users[0].get_node().get_type_name() != expected:
             return None
         node = users[0].get_node()
-    return node
+    return node if chooses_last(node) else None
+
+
+def chooses_last(choice: ov.Node) -> bool:
+    """Whether a TopK picks the one largest along the last axis of (b p c)."""
+    asked, count = choice.get_attributes(), choice.input_value(1)
+    return asked["axis"] in (-1, 2) and asked["mode"] == "max" and is_constant(count) and values(count) == 1
 
 
 def choose(choice: ov.Node, planes: ov.Output) -> None:
@@ -172,5 +182,8 @@ def is_constant(output: ov.Output) -> bool:
 
 
 def values(constant: ov.Output) -> npt.NDArray[Any]:
+    """Of a constant, perhaps behind a conversion."""
+    while kind(constant) == "Convert":
+        constant = constant.get_node().input_value(0)
     data: npt.NDArray[Any] = constant.get_node().get_data()
     return data
