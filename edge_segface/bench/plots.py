@@ -70,7 +70,7 @@ def bars(labels: Sequence[str], values: Sequence[float], paper: float, kinds: in
 
 def shortened(label: str) -> str:
     """The end says which it is, where labels are paths."""
-    most = int(WIDTH / 2 / CHARACTER)
+    most = int(0.6 * WIDTH / CHARACTER)
     return label if len(label) <= most else f"…{label[1 - most :]}"
 
 
