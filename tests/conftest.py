@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,10 @@ from edge_segface.weights import PORTRAIT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = Path(__file__).resolve().parent.parent
+
+for _number in (signal.SIGINT, signal.SIGHUP):  # which a shell's background and nohup ignore, and children inherit that
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 OFFICIAL_FIXTURES = ROOT.parent / "shared" / "fixtures" / "official"
 
 

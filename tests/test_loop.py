@@ -380,7 +380,10 @@ def test_a_signal_ends_it_with_a_whole_video_and_the_summary(tmp_path: Path, num
         time.sleep(0.05)
     time.sleep(1.5)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0, stderr
     assert "engine only" in stdout
     assert "glass to result" in stdout

@@ -111,9 +111,6 @@ def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(finished
 
 
 def test_workers_and_interruptions_do_not_change_the_weights(finished: Path, tmp_path: Path) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as it is in the background of a shell
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
     def stop_in_the_middle(at: Progress) -> None:
         if at.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
