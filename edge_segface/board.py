@@ -44,17 +44,16 @@ def power_mode(said: str | None) -> str | None:
     return found[1] if found else None
 
 
+def gpu_clocks(root: Path = ROOT) -> list[Path]:
+    """Where a Jetson board's GPU tells its clocks: devfreq, by the names of several releases."""
+    return [folder for pattern in ("*gpu*", "*.g?1*") for folder in sorted(root.glob(f"sys/class/devfreq/{pattern}"))]
+
+
 def clocks_locked(root: Path = ROOT) -> bool | None:
     """Whether processor and GPU may only run at one clock, as after `jetson_clocks`; None where that cannot be read."""
-    pairs = [
-        (folder / least, folder / most)
-        for pattern, least, most in (
-            ("sys/devices/system/cpu/cpu[0-9]*/cpufreq", "scaling_min_freq", "scaling_max_freq"),
-            ("sys/class/devfreq/*gpu*", "min_freq", "max_freq"),
-            ("sys/class/devfreq/*.g?1*", "min_freq", "max_freq"),
-        )
-        for folder in root.glob(pattern)
-    ]
+    cores = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq")
+    pairs = [(folder / "scaling_min_freq", folder / "scaling_max_freq") for folder in cores]
+    pairs += [(folder / "min_freq", folder / "max_freq") for folder in gpu_clocks(root)]
     same = []
     for least, most in pairs:
         with suppress(OSError):  # cores that a power mode switches off cannot be read

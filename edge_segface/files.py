@@ -17,7 +17,7 @@ from edge_segface.errors import OutputError
 def written_whole(target: Path) -> Iterator[Path]:
     """Yields a temporary path beside `target`, renamed to it when the block ends well and removed when it does not."""
     target = target.resolve()  # a link stays a link, and what it points to is replaced
-    check_place(target)
+    make_room(target)
     temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -35,16 +35,21 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 
 def check_place(target: Path) -> None:
-    """Whether a file can lie there: asked before the hours that go into its content, and again when it is written."""
-    if target.exists() and not target.is_file():
-        found = "a folder" if target.is_dir() else "not a regular file"
-        raise OutputError(f"cannot write {target}", found=found, remedy="name a file")
-    make_folder(target.parent)
+    """Whether a file can be written there: asked before the hours that go into its content."""
+    make_room(target)
     try:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
         raise cannot_write(target, error) from error
+
+
+def make_room(target: Path) -> None:
+    """The folder of a file, unless something else lies in its place."""
+    if target.exists() and not target.is_file():
+        found = "a folder" if target.is_dir() else "not a regular file"
+        raise OutputError(f"cannot write {target}", found=found, remedy="name a file")
+    make_folder(target.parent)
 
 
 def write_text(text: str, target: Path) -> None:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from edge_segface.board import gpu_clocks
+
 Values = dict[str, float]
 
 SENSOR_OFF_C = -200.0  # tegrastats says -256 for a sensor that is off
@@ -201,9 +203,7 @@ class TegraGpu(Sensor):
     def __init__(self, root: Path = Path("/")) -> None:
         loads = ("sys/devices/gpu.0/load", "sys/devices/platform/gpu.0/load")
         self._loads = [root / path for path in loads if (root / path).exists()]
-        self._clocks = sorted(root.glob("sys/class/devfreq/*gpu*/cur_freq")) + sorted(
-            root.glob("sys/class/devfreq/*.g?1*/cur_freq")
-        )
+        self._clocks = [path for folder in gpu_clocks(root) if (path := folder / "cur_freq").exists()]
         if not self._loads and not self._clocks:
             raise FileNotFoundError("no Tegra GPU")
 
