@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edge_segface.data.celebamask import half_size
 from edge_segface.data.dataset import Sample, SampleError, class_pixels, in_memory, read_mask
 from edge_segface.data.drawn import drawn_sample
 from edge_segface.data.folder import open_folder
-from edge_segface.data.landmarks import FIVE_OF_106, five_points, mirrored_points
+from edge_segface.data.landmarks import FIVE_OF_106, five_points
 from edge_segface.errors import DatasetError
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, HELEN11, LAPA11
 from tests.trees import face, landmarks_106, write_celebamask, write_folder, write_helen, write_lapa
@@ -69,14 +70,6 @@ def test_five_points_of_106_are_the_means_that_segface_takes() -> None:
     assert five_points(points, FIVE_OF_106) == pytest.approx(np.array(expected))
 
 
-def test_mirrored_points_are_again_left_of_the_picture_first() -> None:
-    sample = face(3)
-    mirrored = mirrored_points(sample.landmarks_xy, 64)
-    assert mirrored[0, 0] < mirrored[1, 0]
-    assert mirrored[3, 0] < mirrored[4, 0]
-    assert mirrored[1] == pytest.approx((63 - sample.landmarks_xy[0, 0], sample.landmarks_xy[0, 1]))
-
-
 def test_helen_is_cut_around_landmarks_at_half_their_numbers(tmp_path: Path) -> None:
     root = write_helen(tmp_path / "helen", {"train": 2, "test": 1})
     sample = open_dataset("helen", root, "train")[1]
@@ -99,6 +92,11 @@ def test_a_folder_is_split_by_a_seed_or_by_lists(tmp_path: Path) -> None:
     assert open_dataset("folder", root, "test").names == ("003", "004")
     with pytest.raises(DatasetError, match="has split lists, but none for val"):
         open_dataset("folder", root, "val")
+    (root / "test.txt").write_text("004\n003\n", encoding="utf-8-sig")
+    assert open_dataset("folder", root, "test").names == ("004", "003")
+    (root / "test.txt").write_text("004\n", encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"test\.txt cannot be read .*save it as UTF-8"):
+        open_dataset("folder", root, "test")
     (root / "val.txt").write_text("\n")
     with pytest.raises(DatasetError, match="the val split of .* is empty"):
         open_dataset("folder", root, "val")
@@ -171,9 +169,21 @@ def test_a_dataset_is_checked_again_only_when_a_file_changed(tmp_path: Path) -> 
     assert checks == [4] * 4
     opened()
     assert len(checks) == 4
-    (root / "masks" / "000.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match="unreadable mask"):
-        opened()
+    mask = root / "masks" / "000.png"
+    good, status = mask.read_bytes(), mask.stat()
+    mask.write_bytes(b"0" * len(good))
+    os.utime(mask, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    for count in (4, 1):  # what was not good is read again: it may have been the disk's fault
+        checks.clear()
+        with pytest.raises(DatasetError, match="unreadable mask"):
+            opened()
+        assert checks == [count] * count
+    mask.write_bytes(good)
+    os.utime(mask, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    opened()
+    checks.clear()
+    opened()
+    assert not checks
 
 
 def test_a_folder_of_another_kind_is_recognised(tmp_path: Path) -> None:
@@ -229,6 +239,17 @@ def test_class_pixels_are_counted_once_and_remembered(tmp_path: Path) -> None:
         raise AssertionError(name)
 
     assert np.array_equal(class_pixels(replace(dataset, read=unread)), pixels)
+
+
+def test_class_pixels_go_by_what_the_ids_of_the_masks_mean(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "faces", 3)
+    mistaken, meant = (
+        class_pixels(open_dataset("folder", root, "all", space).to_space(CELEBAMASK19))
+        for space in (CELEBAMASK19_RAW, CELEBAMASK19)
+    )
+    assert not np.array_equal(mistaken, meant)
+    labels = open_dataset("folder", root, "all")[0].labels
+    assert meant[0].tolist() == np.bincount(labels.ravel(), minlength=19).tolist()
 
 
 def test_a_dataset_is_kept_in_memory_only_while_there_is_room(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def open_dataset(
 ) -> Dataset:
     """A split of a dataset, every sample of it read once. `space` is that of a folder's masks."""
     if kind == "drawn":
-        return open_drawn(split)
+        return in_its_own_labels(open_drawn(split), space)
     if root is None:
         raise DatasetError(
             f"{kind} needs a folder", remedy="give it with --data, or try --dataset drawn, which needs none"
@@ -37,12 +37,17 @@ def open_dataset(
     if kind == "folder":
         dataset = open_folder(root, split, space or CELEBAMASK19)
     elif kind in PUBLISHED:
-        dataset = PUBLISHED[kind](root, split)
-        if space is not None and space != dataset.space:
-            raise DatasetError(
-                f"{kind} is labelled in {dataset.space.name}", found=space.name, remedy="leave --labels out"
-            )
+        dataset = in_its_own_labels(PUBLISHED[kind](root, split), space)
     else:
         known = ", ".join((*PUBLISHED, "folder", "drawn"))
         raise DatasetError(f"no dataset is called {kind!r}", remedy=f"choose one of {known}")
     return checked(dataset, skip_bad=skip_bad, on_checked=on_checked)
+
+
+def in_its_own_labels(dataset: Dataset, space: LabelSpace | None) -> Dataset:
+    """A dataset that comes with a label space takes no other."""
+    if space is not None and space != dataset.space:
+        raise DatasetError(
+            f"{dataset.kind} is labelled in {dataset.space.name}", found=space.name, remedy="leave --labels out"
+        )
+    return dataset

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from edge_segface.data.geometry import moved_labels, moved_picture, moved_points
 from edge_segface.data.scenes import compose
 from edge_segface.frames import OUTSIDE_BGR, RoI, UInt8Array, crop
 from edge_segface.labels import LabelSpace
-from edge_segface.pictures import find_pictures
+from edge_segface.pictures import find_pictures, read_picture
 
 Picked = tuple[UInt8Array, UInt8Array, Points | None]
 Augmentation = Callable[[int, np.random.Generator], Picked]
@@ -71,11 +72,19 @@ class Camera:
             raise ValueError("shares lie between 0 and 1")
 
 
+def pictures_behind(camera: Camera) -> list[Path]:
+    """The pictures of `backdrops`, each of which was read once."""
+    pictures = find_pictures([camera.backdrops]) if camera.backdrops else []
+    for picture in pictures:
+        read_picture(picture)
+    return pictures
+
+
 class CameraAugmentation:
     def __init__(self, dataset: Dataset, size: int, camera: Camera, pixels: npt.NDArray[np.int64]) -> None:
         self.dataset, self.size, self.camera = dataset, size, camera
         self.space: LabelSpace = dataset.space
-        self.pictures = find_pictures([camera.backdrops]) if camera.backdrops else []
+        self.pictures = pictures_behind(camera)
         self.lenders = lenders(pixels, self.space) if camera.borrow else {}
 
     def __call__(self, index: int, rng: np.random.Generator) -> Picked:

@@ -56,7 +56,6 @@ def lend(lender: Sample, part: str, to: Sample, space: LabelSpace, rng: np.rando
         filled = cv2.morphologyEx(comes.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8)) > 0
         seen_through = filled & np.isin(ids, belonging) & ground
         labels[seen_through] = ids[seen_through]
-        labels[comes & ~seen_through] = wanted
         comes = comes | seen_through
     picture = _in_the_light_of(lender, to, moved_picture(lender.image_bgr, matrix, (width, height)), rng)
     soft = cv2.GaussianBlur(cv2.dilate(comes.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), 1.0)[..., None]

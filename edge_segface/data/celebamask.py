@@ -12,7 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_segface.data.dataset import Dataset, Sample, SampleError, check_split, not_laid_out, read_image, read_mask
+from edge_segface.data.dataset import (
+    Dataset,
+    Sample,
+    SampleError,
+    check_split,
+    not_laid_out,
+    read_image,
+    read_lines,
+    read_mask,
+)
 from edge_segface.errors import DatasetError
 from edge_segface.frames import UInt8Array
 from edge_segface.labels import CELEBAMASK19
@@ -92,7 +101,7 @@ def _rows(root: Path, name: str, columns: int) -> list[list[str]]:
         raise DatasetError(
             f"{root} has no {name}, so its splits are unknown", remedy="put it there, or take --split all"
         )
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split() for line in read_lines(path) if line.strip()]
     rows = [row for row in rows if row[0] != "idx"]
     if bad := [row for row in rows if len(row) != columns]:
         raise DatasetError(f"{path} is not as published", found=" ".join(bad[0]), remedy="download it again")

@@ -65,6 +65,7 @@ class Dataset:
     read: Callable[[str], Sample]
     files: Callable[[str], Iterable[Path]]
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    masks_in: LabelSpace | None = None  # what the files hold, where `space` is another
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -89,18 +90,20 @@ class Dataset:
             sample = read(name)
             return replace(sample, labels=table[sample.labels])
 
-        return replace(self, space=target, read=remapped)
+        return replace(self, space=target, read=remapped, masks_in=self.masks_in or self.space)
 
 
 def checked(dataset: Dataset, *, skip_bad: bool = False, on_checked: OnChecked | None = None) -> Dataset:
     """Reads every sample once and raises, or leaves out, what cannot be used.
 
     What was found good is remembered for as long as no file changes, so a large dataset is read only the first time.
+    What was not is read again: it may have been the disk's fault.
     """
     stamp = cache_folder() / "checked" / f"{_fingerprint(dataset)}.json"
-    problems = _remembered(stamp)
-    if problems is None:
-        problems = _read_all(dataset, on_checked)
+    bad = _remembered(stamp)
+    suspects = dataset.names if bad is None else [name for names in bad.values() for name in names]
+    problems = _read_all(dataset, suspects, on_checked)
+    if problems != bad:
         with suppress(OutputError):  # a home that cannot be written to: the next opening reads everything again
             write_text(json.dumps(problems), stamp)
     if not problems:
@@ -112,8 +115,8 @@ def checked(dataset: Dataset, *, skip_bad: bool = False, on_checked: OnChecked |
             remedy="mend them, or leave them out with --skip-bad",
         )
     left_out = {what: list(names) for what, names in problems.items()}
-    bad = {name for names in left_out.values() for name in names}
-    return replace(dataset, names=tuple(name for name in dataset.names if name not in bad), left_out=left_out)
+    unfit = {name for names in left_out.values() for name in names}
+    return replace(dataset, names=tuple(name for name in dataset.names if name not in unfit), left_out=left_out)
 
 
 def class_pixels(dataset: Dataset) -> npt.NDArray[np.int64]:
@@ -135,17 +138,24 @@ def class_pixels(dataset: Dataset) -> npt.NDArray[np.int64]:
 
 
 def in_memory(dataset: Dataset, at_most: int) -> Dataset:
-    """The dataset with every sample read already, unless that would take more than so many bytes."""
+    """The dataset with every sample read already, unless by what was read so far all take more than so many bytes."""
     samples: dict[str, Sample] = {}
-    room = at_most
     with _threads() as pool:
         for start in range(0, len(dataset), READ_TOGETHER):
             names = dataset.names[start : start + READ_TOGETHER]
             samples.update(zip(names, pool.map(dataset.read, names), strict=True))
-            room -= sum(samples[name].image_bgr.nbytes + samples[name].labels.nbytes for name in names)
-            if room < 0:
+            taken = sum(sample.image_bgr.nbytes + sample.labels.nbytes for sample in samples.values())
+            if taken / len(samples) * len(dataset) > at_most:
                 return dataset
     return replace(dataset, read=samples.__getitem__)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Of a list that came with a dataset, or that a person wrote, perhaps in an editor that marks UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read", found=first_line(error), remedy="save it as UTF-8") from error
 
 
 def read_image(path: Path) -> UInt8Array:
@@ -221,16 +231,15 @@ def check_split(split: str, possible: Sequence[str]) -> None:
         raise DatasetError(f"there is no split {split!r}", remedy=f"choose one of {', '.join(possible)}")
 
 
-def _read_all(dataset: Dataset, on_checked: OnChecked | None) -> Problems:
+def _read_all(dataset: Dataset, names: Sequence[str], on_checked: OnChecked | None) -> Problems:
     problems: defaultdict[str, dict[str, str]] = defaultdict(dict)
     with _threads() as pool:
-        for done, (name, error) in enumerate(
-            zip(dataset.names, pool.map(lambda n: _problem(dataset, n), dataset.names), strict=True), 1
-        ):
+        found = pool.map(lambda name: _problem(dataset, name), names)
+        for done, (name, error) in enumerate(zip(names, found, strict=True), 1):
             if error is not None:
                 problems[error.what][name] = error.found
             if on_checked is not None:
-                on_checked(done, len(dataset))
+                on_checked(done, len(names))
     return dict(problems)
 
 
@@ -247,8 +256,9 @@ def _problem(dataset: Dataset, name: str) -> SampleError | None:
 
 
 def _fingerprint(dataset: Dataset) -> str:
-    """Of names, sizes and times of every file: it changes when any of them does."""
-    digest = hashlib.sha256(f"2 {dataset.kind} {dataset.space.name} {dataset.root.resolve()}".encode())
+    """Of names, sizes and times of every file and of what their ids mean: it changes when any of them does."""
+    spaces = f"{dataset.space.name} {(dataset.masks_in or dataset.space).name}"
+    digest = hashlib.sha256(f"3 {dataset.kind} {spaces} {dataset.root.resolve()}".encode())
     for name in dataset.names:
         for path in dataset.files(name):
             try:

@@ -10,7 +10,16 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge_segface.data.dataset import Dataset, Sample, check_ids, check_split, not_laid_out, read_image, read_mask
+from edge_segface.data.dataset import (
+    Dataset,
+    Sample,
+    check_ids,
+    check_split,
+    not_laid_out,
+    read_image,
+    read_lines,
+    read_mask,
+)
 from edge_segface.errors import DatasetError
 from edge_segface.labels import LabelSpace
 from edge_segface.pictures import SUFFIXES
@@ -50,7 +59,7 @@ def chosen(root: Path, split: str, names: list[str]) -> list[str]:
     if any(path.is_file() for path in lists.values()):
         if not lists[split].is_file():
             raise DatasetError(f"{root} has split lists, but none for {split}", remedy=f"write {lists[split].name}")
-        return [line.strip() for line in lists[split].read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in read_lines(lists[split]) if line.strip()]
     if split == "test":
         raise DatasetError(
             f"{root} has no test.txt, and a drawn split has no test part", remedy="take val, or write the lists"

@@ -23,6 +23,7 @@ from edge_segface.data.dataset import (
     check_split,
     not_laid_out,
     read_image,
+    read_lines,
     read_mask,
 )  # fmt: skip
 from edge_segface.data.landmarks import FIVE_OF_68, five_points
@@ -76,7 +77,7 @@ def around(sample: Sample, landmarks_xy: Points) -> Sample:
 @lru_cache(maxsize=4)
 def _landmarks(path: Path) -> dict[str, Points]:
     landmarks = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(path):
         words = [word for word in re.split(r"[\s,]+", line) if word]
         if not words:
             continue

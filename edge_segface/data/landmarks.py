@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_segface.data.dataset import Points, SampleError
 
@@ -29,10 +28,3 @@ def read_points(path: Path, count: int) -> Points:
     if len(numbers) != 2 * count + 1 or numbers[0] != count:
         raise SampleError(f"landmarks that are not {count} points", found=path.name)
     return np.asarray(numbers[1:]).reshape(count, 2)
-
-
-def mirrored_points(points_xy: npt.NDArray[np.float64], width: int) -> Points:
-    """Five points of the mirrored picture, left of the picture first again."""
-    mirrored: Points = points_xy[[1, 0, 2, 4, 3]].copy()
-    mirrored[:, 0] = width - 1 - mirrored[:, 0]
-    return mirrored
