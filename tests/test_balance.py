@@ -71,6 +71,9 @@ def test_spaces_without_rare_classes_and_the_command(tmp_path: Path) -> None:
     lapa = Weights(PRESETS["pico"](11).eval(), preset="pico", space=LAPA11, training_data="-", licence="-", sha256="0")
     with pytest.raises(TrainingError, match="lapa11 has no rare classes"):
         balance(lapa, open_drawn("test"), 128)
+    one = open_drawn("test").only(open_drawn("test").names[:1])
+    with pytest.raises(TrainingError, match="one picture is too few"):
+        balance(load_weights(FOLDER / "edge.pt"), one, 128)
     done = run_cli(
         "balance",
         FOLDER / "edge.pt",

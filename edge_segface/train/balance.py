@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from edge_segface.data import Dataset
-from edge_segface.data.dataset import resized_labels
-from edge_segface.data.geometry import squeezed
+from edge_segface.data.augment import whole
 from edge_segface.errors import TrainingError
 from edge_segface.evaluate import batches_of, scored
 from edge_segface.labels import LabelSpace
@@ -56,6 +55,8 @@ def balance(weights: Weights, dataset: Dataset, size: int) -> Balanced:
     space = weights.space
     if not space.long_tail:
         raise TrainingError(f"{space.name} has no rare classes to balance")
+    if len(dataset) < 2:
+        raise TrainingError("one picture is too few to balance by", remedy="take a split with more of them")
     pixels = looked_at(weights, dataset.to_space(space), size)
     halves = [pixels.of(pixels.picture % 2 == part) for part in (0, 1)]
     crossed = ConfusionMatrix(space)
@@ -83,13 +84,13 @@ def looked_at(weights: Weights, dataset: Dataset, size: int) -> Pixels:
     each = min(size * size, max(1, PIXELS // len(dataset)))
     logits, labels = [], []
     for samples in batches_of(dataset):
-        squares = np.stack([squeezed(sample.image_bgr, size) for sample in samples])
-        found = weights.model(normalised(squares))
+        squares, truths, _ = zip(*(whole(sample, size) for sample in samples), strict=True)
+        found = weights.model(normalised(np.stack(squares)))
         found = F.interpolate(found, size=(size, size), mode="bilinear", align_corners=False)
-        for rows, sample in zip(found.flatten(2).transpose(1, 2), samples, strict=True):
+        for rows, truth in zip(found.flatten(2).transpose(1, 2), truths, strict=True):
             where = generator.choice(size * size, each, replace=False)
             logits.append(rows[where].numpy())
-            labels.append(resized_labels(sample.labels, (size, size)).reshape(-1)[where])
+            labels.append(truth.reshape(-1)[where])
     return Pixels(np.concatenate(logits), np.concatenate(labels), np.repeat(np.arange(len(dataset)), each))
 
 
@@ -104,7 +105,7 @@ def chosen(pixels: Pixels, space: LabelSpace) -> npt.NDArray[np.float64]:
                     tried = offset.copy()
                     tried[index] += direction
                     score = counts(pixels, tried, space).mean_f1()
-                    if score < best + WORTH:
+                    if not score >= best + WORTH:
                         break
                     offset, best = tried, score
     return offset
