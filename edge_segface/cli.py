@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0, 1 for our ow
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import sys
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edge_segface import __version__
-from edge_segface.errors import EdgeSegfaceError, MissingExtra
+from edge_segface.errors import EdgeSegfaceError, MissingExtra, PictureLost
 from edge_segface.labels import label_space
 from edge_segface.weights import DEFAULT_MODEL
 
@@ -184,7 +185,10 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="Processes on this machine, each with a device.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
     accumulate: Annotated[int, typer.Option(min=1, help="Parts that a batch is cut into, one after another.")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare pictures, for each device.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that prepare pictures, for each device; 2 by default on Linux, else none."),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Train a network by a recipe."""
@@ -206,8 +210,10 @@ def train(
     be_quiet_unless_leading()
     if threads is not None:
         torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # which processes that are started for --devices go by
     followed = load_recipe(recipe, [*(changes or ()), *((f"dataset={dataset}",) if dataset else ())])
-    space = label_space(labels or followed.label_space) if followed.dataset == "folder" else None
+    named = labels or (followed.label_space if followed.dataset == "folder" else None)
+    space = label_space(named) if named else None
     run = Run(out)
     run.check(resume=resume)
     train_set, val_set = (
@@ -215,7 +221,7 @@ def train(
         for split in (followed.train_split, followed.val_split)
     )
     notify_lost_parts(train_set.space, label_space(followed.label_space))
-    machines = Machines(accelerator, devices, nodes, accumulate, workers)
+    machines = Machines(accelerator, devices, nodes, accumulate, **({} if workers is None else {"workers": workers}))
     with train_progress() as on_progress:
         trained = run_training(followed, train_set, val_set, run, machines, resume=resume, on_progress=on_progress)
     if trained.stopped:
@@ -268,9 +274,11 @@ def evaluate(
     """Score a model on a labelled dataset, class by class."""
     from edge_segface.console import print_scores, score_progress
     from edge_segface.evaluate import scored
-    from edge_segface.files import write_text
+    from edge_segface.files import check_place, write_text
     from edge_segface.parser import FaceParser
 
+    if json_out is not None:
+        check_place(json_out)
     split = split or ("all" if dataset == "folder" else "test")
     with FaceParser(load_any(model, size, threads, runtime, provider)) as parser:
         space = label_space(labels) if labels else parser.space if dataset == "folder" else None
@@ -305,9 +313,11 @@ def balance(
     import torch
 
     from edge_segface.console import notify
+    from edge_segface.files import check_place
     from edge_segface.model.checkpoint import load_weights, save_weights
     from edge_segface.train.balance import balance as run_balance
 
+    check_place(out)
     if threads is not None:
         torch.set_num_threads(threads)
     loaded = load_weights(weights)
@@ -857,9 +867,9 @@ def main() -> None:
     try:
         app()
     except EdgeSegfaceError as error:
-        from edge_segface.console import leads
+        from edge_segface.console import leads_here
 
-        if leads():
+        if leads_here() or isinstance(error, PictureLost):
             typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)
 

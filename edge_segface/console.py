@@ -56,6 +56,11 @@ def leads() -> bool:
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
+def leads_here() -> bool:
+    """Whether this is the first of the processes on this machine: an error may be of this machine alone."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def say(text: str) -> None:
     stdout.print(text, markup=False)
 

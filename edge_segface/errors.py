@@ -62,6 +62,10 @@ class TrainingError(EdgeSegfaceError):
     """A recipe that cannot be followed, or a run that cannot go on."""
 
 
+class PictureLost(TrainingError):
+    """A picture of a checked dataset that cannot be read any more; only the process that wanted it knows."""
+
+
 class QuantizeError(EdgeSegfaceError):
     """A model whose precision cannot be lowered, or that loses too much by it."""
 

@@ -17,9 +17,10 @@ import pytest
 import torch
 import torchvision
 
-from edge_segface.data import Dataset
+import edge_segface
+from edge_segface.data import Dataset, open_dataset
 from edge_segface.data.drawn import open_drawn
-from edge_segface.errors import CheckpointError, EdgeSegfaceError, TrainingError  # noqa: F401 the scripts below use all
+from edge_segface.errors import CheckpointError, EdgeSegfaceError, PictureLost, TrainingError  # noqa: F401 the scripts below use all
 from edge_segface.labels import CELEBAMASK19, LAPA11
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
@@ -29,7 +30,8 @@ from edge_segface.train.ema import Ema
 from edge_segface.train.loop import Progress, Trained, train
 from edge_segface.train.recipe import Recipe, load_recipe
 from edge_segface.train.run import Run
-from edge_segface.train.setup import Machines
+from edge_segface.train.setup import Machines, starting_network
+from edge_segface.weights import FOLDER
 from tests.conftest import assert_one_line_error, run_cli
 from tests.trees import write_folder, write_lapa
 
@@ -162,7 +164,8 @@ def test_every_option_at_once_goes_on_exactly(finished: Path, tmp_path: Path) ->
     assert same_weights(tmp_path / "whole", tmp_path / "cut")
 
 
-def test_kill_9_while_a_state_is_written_loses_nothing(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed_at", [1, 2, 3])  # before the first step, and after each of the two epochs
+def test_kill_9_while_a_state_is_written_loses_nothing(finished: Path, tmp_path: Path, killed_at: int) -> None:
     folder = tmp_path / "run"
     script = (
         "import os\n"
@@ -171,7 +174,7 @@ def test_kill_9_while_a_state_is_written_loses_nothing(finished: Path, tmp_path:
         "def fsync(number):\n"
         "    if '.state' in os.readlink(f'/proc/self/fd/{number}'):\n"
         "        saves.append(number)\n"
-        "        if len(saves) == 2:\n"
+        f"        if len(saves) == {killed_at}:\n"
         "            os.truncate(number, 1000)\n"
         "            os.kill(os.getpid(), 9)\n"
         "os.fsync = fsync\n"
@@ -180,8 +183,8 @@ def test_kill_9_while_a_state_is_written_loses_nothing(finished: Path, tmp_path:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert any(path.name.startswith(".state") for path in folder.iterdir())  # what was being written
-    assert len(metrics(folder)) == 2
-    assert run_training(folder, recipe(), resume=True).steps == 4
+    assert (folder / "metrics.jsonl").exists() == (folder / "state.pt").exists() == (killed_at > 1)
+    assert run_training(folder, recipe(), resume=killed_at > 1).steps == 4
     assert same_weights(finished, folder)
     assert [record["epoch"] for record in metrics(folder)] == [1, 2]
     assert not any(path.name.startswith(".state") for path in folder.iterdir())
@@ -207,9 +210,7 @@ def test_a_full_disk_is_named_and_the_state_before_is_kept(tmp_path: Path) -> No
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_pictures(tmp_path: Path) -> None:
-    with pytest.raises(
-        TrainingError, match=r"the loss is not a number.*step \d+, pictures drawn-\d.*nothing was saved yet"
-    ):
+    with pytest.raises(TrainingError, match=r"the loss is not a number.*step \d+, pictures drawn-\d"):
         run_training(tmp_path / "run", recipe("optimizer.lr=1e30", "optimizer.clip=null", "epochs=4"))
     run_training(tmp_path / "fine", recipe("epochs=1"))
     state = torch.load(tmp_path / "fine" / "state.pt", weights_only=True)
@@ -229,6 +230,55 @@ def test_going_on_with_another_recipe_says_what_differs(finished: Path) -> None:
         TrainingError, match=r"other data.*data\.train\.names_sha256: \w+, now \w+; data\.train\.pictures: 8, now 9"
     ):
         run_training(finished, recipe(), resume=True, train_set=few("train", 9))
+
+
+def test_a_run_that_was_begun_before_a_key_was_added_goes_on(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    state = torch.load(finished / "state.pt", weights_only=True)
+    del state["recipe"]["camera"]["backdrops"], state["recipe"]["repeat_threshold"]
+    torch.save(state, tmp_path / "run" / "state.pt")
+    assert run_training(tmp_path / "run", recipe(), resume=True).steps == 4
+
+
+def test_a_picture_that_is_lost_meanwhile_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = open_dataset("folder", write_folder(tmp_path / "faces", 8), "all", CELEBAMASK19)
+    monkeypatch.setattr("edge_segface.train.loop.IN_MEMORY_BYTES", 0)
+    lost = tmp_path / "faces" / "images" / "005.jpg"
+    with pytest.raises(PictureLost, match=r"^picture missing \(found: 005\.jpg\); mend it"):
+        run_training(
+            tmp_path / "run",
+            recipe("epochs=20"),
+            train_set=faces,
+            machines=Machines("cpu", workers=1),
+            on_progress=lambda _: lost.unlink(missing_ok=True),
+        )
+
+
+def test_the_revision_is_that_of_the_code_which_runs(tmp_path: Path) -> None:
+    """Not of a repository in whose ignored folder the package happens to be installed."""
+    copy = tmp_path / "venv"
+    shutil.copytree(Path(edge_segface.__file__).parent, copy / "edge_segface", ignore=shutil.ignore_patterns("weights"))
+    shutil.copytree(FOLDER, copy / "edge_segface" / "weights", ignore=shutil.ignore_patterns("*.onnx", "*.pt"))
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *words], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def revision() -> str:
+        script = "from edge_segface.train.run import git_revision; print(git_revision())"
+        environment = {**os.environ, "PYTHONPATH": str(copy)}
+        return subprocess.run(
+            [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path, env=environment
+        ).stdout.strip()
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "a project")
+    assert revision() == "None"
+    git("add", "venv")
+    git("commit", "-q", "-m", "a checkout")
+    assert revision() == git("rev-parse", "HEAD")
 
 
 def test_a_foreign_state_is_no_traceback(finished: Path, tmp_path: Path) -> None:
@@ -302,6 +352,33 @@ def test_two_processes_train_one_network(started_by: str, tmp_path: Path) -> Non
         assert scores[name] == pytest.approx(score, abs=0.3)  # a few pixels are nearly tied
 
 
+def test_of_two_processes_the_one_whose_loss_broke_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(
+        "import os\n"
+        "from tests.test_train import *\n"
+        "from edge_segface.train.learner import Learner\n"
+        "forward, calls = Learner.forward, []\n"
+        "def spoilt(self, *batch):\n"
+        "    losses = forward(self, *batch)\n"
+        "    calls.append(1)\n"
+        "    if os.environ['RANK'] == '1' and len(calls) == 2: losses['total'] = losses['total'] * float('nan')\n"
+        "    return losses\n"
+        "Learner.forward = spoilt\n"
+        "try:\n"
+        f"    run_training(Path({str(tmp_path / 'run')!r}), recipe('epochs=1', 'batch=2'))\n"
+        "except TrainingError as error:\n"
+        "    print('ERROR', os.environ['RANK'], error)\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    errors = sorted(line for line in result.stdout.splitlines() if line.startswith("ERROR"))
+    assert [error[:7] for error in errors] == ["ERROR 0", "ERROR 1"], result.stderr
+    assert errors[0][7:] == errors[1][7:]
+    assert "step 2, pictures drawn-" in errors[0]
+
+
 def test_lapa_trains_through_the_warp(tmp_path: Path) -> None:
     from edge_segface.data import open_dataset
 
@@ -359,6 +436,15 @@ def test_start_and_teacher_must_be_of_one_kind(finished: Path, tmp_path: Path) -
         run_training(tmp_path / "taught", recipe(f"distillation.teacher={tmp_path / 'lapa.pt'}"))
 
 
+def test_training_goes_on_from_weights_without_the_offsets_that_ended_theirs() -> None:
+    path = FOLDER / "edge.pt"
+    balanced = load_weights(path).model
+    assert balanced.class_offset is not None
+    started = starting_network(recipe("preset=edge", f"start_from={path}"))
+    assert started.class_offset is None
+    assert torch.equal(started.decoder.class_tokens, balanced.decoder.class_tokens)  # type: ignore[arg-type, union-attr]
+
+
 def test_the_mean_of_weights_follows_its_formula() -> None:
     class Small(torch.nn.Module):
         def __init__(self) -> None:
@@ -391,6 +477,7 @@ def test_the_mean_of_weights_follows_its_formula() -> None:
         ),
         (("paper-lapa", "--dataset", "folder", "--data", "DATA"), ("mask with ids beyond lapa11",)),
         (("drawn", "--set", "epoch=3"), ("unknown key epoch",)),
+        (("drawn", "--labels", "lapa11"), ("drawn is labelled in celebamask19", "leave --labels out")),
         (("drawn", "--resume"), ("holds no run to go on with", "leave --resume out")),
         (("edge",), ("celebamask needs a folder", "--dataset drawn")),
         (("edge", "--data", "DATA"), ("is not laid out as celebamask", "--dataset folder")),
@@ -420,7 +507,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
         [*command, "--accelerator", "cpu", *changes], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     until = time.monotonic() + 120
-    while not (tmp_path / "run" / "state.pt").exists() and time.monotonic() < until:
+    while not (tmp_path / "run" / "last.pt").exists() and time.monotonic() < until:
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)  # a terminal tells all processes, workers too
     _, errors = process.communicate(timeout=60)

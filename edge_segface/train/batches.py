@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from edge_segface.data.augment import Augmentation
 from edge_segface.data.pieces import pieces_of
 from edge_segface.data.sampling import Batches, Place
-from edge_segface.errors import TrainingError
+from edge_segface.errors import EdgeSegfaceError, PictureLost, TrainingError
 from edge_segface.train.recipe import Consensus
 
 Item = tuple[str, tuple[object, ...]]
@@ -45,15 +45,21 @@ class Batch:
         return Batch(change(self.images), change(self.labels), each(self.landmarks), each(self.pieces), self.names)
 
 
-class Places(TorchDataset[Item]):
-    """Place of an epoch -> picture, labels, landmarks and pieces, the same whoever asks and whenever."""
+class Places(TorchDataset["Item | EdgeSegfaceError"]):
+    """Place of an epoch -> picture, labels, landmarks and pieces, the same whoever asks and whenever.
+
+    What goes wrong with a picture is handed on like one: what a worker raises would arrive as the text of its trace.
+    """
 
     def __init__(self, augment: Augmentation, names: Sequence[str], seed: int, consensus: Consensus) -> None:
         self.augment, self.names, self.seed, self.consensus = augment, names, seed, consensus
 
-    def __getitem__(self, at: Place) -> Item:
+    def __getitem__(self, at: Place) -> Item | EdgeSegfaceError:
         epoch, place, index = at
-        image, labels, landmarks = self.augment(index, np.random.default_rng([self.seed, epoch, place]))
+        try:
+            image, labels, landmarks = self.augment(index, np.random.default_rng([self.seed, epoch, place]))
+        except EdgeSegfaceError as error:
+            return error
         pieces = pieces_of(labels, self.consensus.min_area, self.consensus.most) if self.consensus.weight else None
         return self.names[index], (image, labels, landmarks, pieces)
 
@@ -71,10 +77,22 @@ def loader(places: Places, batches: Batches, workers: int, *, pin: bool) -> Iter
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
     )
-    return iter(data)
+    return _unbroken(iter(data))  # the workers start here, before anything else has threads
 
 
-def _collated(items: list[Item]) -> Batch:
+def _unbroken(data: Iterator[Batch | str]) -> Iterator[Batch]:
+    for batch in data:
+        if isinstance(batch, str):
+            raise PictureLost(batch, remedy="mend it, then go on with --resume")
+        yield batch
+
+
+def _collated(read: list[Item | EdgeSegfaceError]) -> Batch | str:
+    """A batch, or the words of what went wrong."""
+    for broken in read:
+        if isinstance(broken, EdgeSegfaceError):
+            return str(broken)
+    items = [item for item in read if not isinstance(item, EdgeSegfaceError)]
     columns = list(zip(*(values for _, values in items), strict=True))
     images, labels, landmarks, pieces = (
         None if column[0] is None else torch.from_numpy(np.stack(column)) for column in columns

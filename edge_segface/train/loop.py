@@ -7,12 +7,13 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
@@ -21,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from edge_segface.data import Dataset
 from edge_segface.data.augment import augmentation
-from edge_segface.data.dataset import class_pixels, in_memory
+from edge_segface.data.dataset import class_pixels, in_memory, resized_labels
 from edge_segface.data.sampling import Batches, repeat_factors
 from edge_segface.draw import colour, overlay
 from edge_segface.errors import EdgeSegfaceError, TrainingError
@@ -33,6 +34,7 @@ from edge_segface.model.checkpoint import Weights, save_weights
 from edge_segface.model.segface import SegFace
 from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.parser import FaceParser
+from edge_segface.pictures import find_pictures
 from edge_segface.train.batches import Batch, Places, loader
 from edge_segface.train.ema import Ema
 from edge_segface.train.recipe import Recipe, plain
@@ -94,7 +96,9 @@ def train(
     fabric = start_fabric(recipe, machines)
     torch.manual_seed(recipe.seed)
     space = label_space(recipe.label_space)
-    data = {"train": described(train_set), "val": described(val_set)}
+    data: dict[str, Any] = {"train": described(train_set), "val": described(val_set)}
+    if recipe.augmentation == "camera" and recipe.camera.backdrops:
+        data["backdrops"] = digest_of(path.name for path in find_pictures([recipe.camera.backdrops]))
     train_set, val_set = in_memory(train_set.to_space(space), IN_MEMORY_BYTES), val_set.to_space(space)
     check_fits(recipe, train_set)
     state = run.load(recipe, data) if resume else None
@@ -109,7 +113,7 @@ def train(
     )  # fmt: skip
     check_batches(batches, len(train_set))
 
-    model = starting_network(recipe)
+    model = starting_network(recipe, resumed=resume)
     ema = Ema(model, recipe.ema) if recipe.ema else None
     learner = make_learner(model, recipe, (pixels > 0).sum(axis=0), fabric.device)
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no such layer for CPUs
@@ -129,7 +133,10 @@ def train(
     training = Training(fabric, recipe, run, wrapped, learner, ema, optimizer, batches, val_set, weights, data, step)
     if state:
         training.load_state_dict(state)
-    training.on_leader(lambda: run.tidy(step) if state else run.begin(recipe, data))
+        training.on_leader(lambda: run.tidy(step))
+    else:
+        training.on_leader(lambda: run.begin(recipe, data))
+        training.save()  # whatever ends the run from here on, it can go on
     augment = augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
     places = Places(augment, train_set.names, recipe.seed, recipe.consensus)
     stream = loader(places, batches, machines.workers, pin=fabric.device.type == "cuda")
@@ -226,12 +233,11 @@ class Training:
         norms = torch.stack(torch._foreach_norm(list(self.learner.parameters())))
         broken = bad.any() | ~norms.isfinite().all()  # the last step may have spoilt weights without spoiling its loss
         if self.agreed(bool(broken)):
-            first = self.shown[int(bad.nonzero()[0])] if bad.any() else self.shown[-1]
-            kept = f"{self.run.state} is from before it" if self.run.state.exists() else "nothing was saved yet"
+            first = self.first_shown(int(bad.nonzero()[0]) if bad.any() else len(self.shown) - 1)
             raise TrainingError(
                 "the loss is not a number any more",
                 found=first,
-                remedy=f"lower optimizer.lr or set optimizer.clip; {kept}",
+                remedy=f"lower optimizer.lr or set optimizer.clip; {self.run.state} is from before it",
             )
         means = table.mean(dim=0).tolist()
         for name, mean in zip(names, means, strict=True):
@@ -239,6 +245,11 @@ class Training:
         self.summed += len(self.losses)
         self.losses, self.shown = [], []
         return float(means[names.index("total")])
+
+    def first_shown(self, index: int) -> str:
+        """Of what spoilt the processes' losses, whichever came first: a step later all of them are spoilt."""
+        indices = self.fabric.all_gather(torch.tensor(index, device=self.fabric.device)).reshape(-1)
+        return str(self.fabric.broadcast(self.shown[index], src=int(indices.argmin())))
 
     def agreed(self, holds: bool) -> bool:
         """Whether it holds for any process, so that all do the same."""
@@ -297,7 +308,7 @@ class Training:
         save_weights(weights, self.run.last)
         if best:
             save_weights(weights, self.run.best)
-        for index, picture in enumerate(examples(parser, self.val_set)):
+        for index, picture in enumerate(examples(parser, self.val_set, self.recipe.size)):
             board.add_image(f"example/{index}", picture[..., ::-1].copy(), self.step, dataformats="HWC")
 
     def on_leader(self, action: Callable[[], None]) -> None:
@@ -354,17 +365,24 @@ def described(dataset: Dataset) -> dict[str, Any]:
         "split": dataset.split,
         "label_space": dataset.space.name,
         "pictures": len(dataset),
-        "names_sha256": hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()[:16],
+        "names_sha256": digest_of(dataset.names),
         "left_out": sum(map(len, dataset.left_out.values())),
     }
 
 
-def examples(parser: FaceParser, dataset: Dataset) -> Iterator[UInt8Array]:
-    """The picture, what the network sees in it, and the truth, side by side."""
+def digest_of(names: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def examples(parser: FaceParser, dataset: Dataset, size: int) -> Iterator[UInt8Array]:
+    """The picture, what the network sees in it, and the truth, side by side, at most `size` high and wide."""
     few = dataset.only(dataset.names[:EXAMPLES])
     for sample, labels in parsed(parser, few, fit_of(dataset)):
-        found, truth = (ClassMap(array, parser.space) for array in (labels, sample.labels))
-        yield np.hstack((sample.image_bgr, overlay(sample.image_bgr, found), colour(truth)))
+        shrink = min(1.0, size / max(labels.shape))
+        size_wh = max(1, round(labels.shape[1] * shrink)), max(1, round(labels.shape[0] * shrink))
+        image = np.asarray(cv2.resize(sample.image_bgr, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        found, truth = (ClassMap(resized_labels(ids, size_wh), parser.space) for ids in (labels, sample.labels))
+        yield np.hstack((image, overlay(image, found), colour(truth)))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Optimizer:
 
     lr: float = 1e-4
     weight_decay: float = 1e-5
-    decay_all: bool = True  # also biases, norms and tokens
+    decay_all: bool = True  # also biases and norms
     clip: float | None = None  # of the gradients' norm
 
     def __post_init__(self) -> None:

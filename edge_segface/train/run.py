@@ -18,7 +18,7 @@ from edge_segface import __version__
 from edge_segface.errors import CheckpointError, OutputError, TrainingError
 from edge_segface.files import cannot_write, make_folder, write_bytes, write_text
 from edge_segface.model.checkpoint import load_content
-from edge_segface.train.recipe import Recipe, differences, plain, recipe_text
+from edge_segface.train.recipe import Recipe, differences, plain, recipe_from, recipe_text
 
 PACKAGES = ("edge-segface", "torch", "timm", "lightning-fabric", "numpy", "opencv-python")
 STATE = "state.pt"
@@ -64,7 +64,8 @@ class Run:
         state = load_content(self.state)
         if not {"recipe", "data", "step", "learner"} <= state.keys():
             raise CheckpointError(f"{self.state} is not the state of a run", found=", ".join(list(state)[:4]))
-        if different := differences(state["recipe"], plain(recipe)) + differences(state["data"], data, "data."):
+        begun = plain(recipe_from(state["recipe"], str(self.state)))  # with what newer recipes say by default
+        if different := differences(begun, plain(recipe)) + differences(state["data"], data, "data."):
             raise TrainingError(
                 f"{self.folder} was begun with another recipe or other data",
                 found="; ".join(different),
@@ -88,7 +89,8 @@ class Run:
         try:
             write_bytes(content.getbuffer(), self.state)
         except OutputError as error:
-            raise OutputError(error.what, found=error.found, remedy="make room, then go on with --resume") from error
+            resume = "go on with --resume" if self.state.exists() else "begin again"
+            raise OutputError(error.what, found=error.found, remedy=f"make room, then {resume}") from error
 
     def write_metrics(self, record: dict[str, Any]) -> None:
         try:
@@ -117,12 +119,24 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Of the checkout that the package runs from, with a `+` if files were changed since."""
-    here = Path(__file__).parent
+    """Of the checkout that the package runs from, with a `+` if files were changed since.
+
+    None for a copy of the package that merely lies inside some repository, such as an environment in a project.
+    """
+    here = Path(__file__)
     try:
-        revision, changes = (
-            subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        _, revision, changes = (
+            subprocess.run(  # noqa: S603
+                ["git", "-C", str(here.parent), *words],  # noqa: S607
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for words in (
+                ["ls-files", "--error-unmatch", here.name],
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return None

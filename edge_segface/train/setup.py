@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Machines:
     devices: int = 1
     nodes: int = 1
     accumulate: int = 1
-    workers: int = 2
+    workers: int = 2 if sys.platform == "linux" else 0  # which share an open dataset by fork
 
 
 def start_fabric(recipe: Recipe, machines: Machines) -> Fabric:
@@ -88,15 +89,19 @@ def check_batches(batches: Batches, pictures: int) -> None:
         )
 
 
-def starting_network(recipe: Recipe) -> SegFace:
+def starting_network(recipe: Recipe, *, resumed: bool = False) -> SegFace:
+    """What a run starts from. One that is resumed has all its weights in its state."""
     space = label_space(recipe.label_space)
     model = PRESETS[recipe.preset](len(space))
+    if resumed:
+        return model.to(memory_format=torch.channels_last)
     if recipe.backbone:
         load_backbone(model, recipe.preset, recipe.backbone)
     if recipe.start_from:
         start = load_weights(Path(recipe.start_from), space)
         if start.preset != recipe.preset:
             raise TrainingError(f"{recipe.start_from} is no {recipe.preset}", found=start.preset)
+        start.model.class_offset = None  # chosen for weights at the end of their training
         model.load_state_dict(start.model.state_dict())
     return model.to(memory_format=torch.channels_last)
 
