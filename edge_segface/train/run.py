@@ -55,6 +55,7 @@ class Run:
 
     def begin(self, recipe: Recipe, data: dict[str, Any]) -> None:
         make_folder(self.folder)
+        self.tidy(step=0)  # of a run that was killed before its first state
         write_text(recipe_text(recipe), self.folder / "recipe.yaml")
         facts = {"versions": versions(), "git": git_revision(), "data": data, "command": sys.argv[1:]}
         write_text(json.dumps(facts, indent=2) + "\n", self.folder / "run.json")
