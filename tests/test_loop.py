@@ -227,22 +227,30 @@ def test_stop_is_heard_while_a_camera_is_waited_for() -> None:
 
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb, which stands in for a screen, is not installed here")
 def test_a_window_shows_the_picture_and_q_ends_it(tmp_path: Path) -> None:
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-fbdir", tmp_path]
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-noreset", "-fbdir", tmp_path]
     screen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert screen.stdout is not None
-    display = ":" + screen.stdout.readline().strip()
-    environment = {**os.environ, "DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
+    environment = {**os.environ, "DISPLAY": ":" + screen.stdout.readline().strip(), "QT_QPA_PLATFORM": "xcb"}
     command = [sys.executable, "-m", "edge_segface", "webcam", "--source", "demo", "--frames", "100000"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        until = time.monotonic() + 60
-        colours = 0
-        while colours < 1000 and time.monotonic() < until and process.poll() is None:
+
+    def opened() -> subprocess.Popen[str] | None:
+        """The command, once a photograph is on the screen and not an empty window."""
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 20
+        while time.monotonic() < until and process.poll() is None:
             content = np.frombuffer((tmp_path / "Xvfb_screen0").read_bytes(), np.uint8)[-800 * 600 * 4 :]
-            colours = len(np.unique(content.reshape(-1, 4), axis=0))
+            if len(np.unique(content.reshape(-1, 4), axis=0)) >= 1000:
+                return process
             time.sleep(0.2)
-        assert colours >= 1000  # a photograph, not an empty window
+        process.kill()
+        process.communicate()
+        return None
+
+    try:  # of OpenCV's windows one in six stays black where no window manager is, as here
+        process = next(filter(None, (opened() for _ in range(5))), None)
+        assert process is not None
         if shutil.which("xdotool"):
+            until = time.monotonic() + 60
             while process.poll() is None and time.monotonic() < until:
                 subprocess.run(["xdotool", "mousemove", "400", "300", "key", "q"], env=environment, check=False)
                 time.sleep(0.3)
@@ -253,7 +261,6 @@ def test_a_window_shows_the_picture_and_q_ends_it(tmp_path: Path) -> None:
         assert "window" not in stderr
         assert "engine only" in stdout
     finally:
-        process.kill()
         screen.terminate()
         screen.wait()
 
