@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -193,8 +194,6 @@ def train(
 ) -> None:
     """Train a network by a recipe."""
     check_training()
-    import torch
-
     from edge_segface.console import (
         be_quiet_unless_leading,
         leads,
@@ -202,15 +201,10 @@ def train(
         say,
         train_progress,
     )
-    from edge_segface.train.loop import train as run_training
     from edge_segface.train.recipe import load_recipe
     from edge_segface.train.run import Run
-    from edge_segface.train.setup import Machines
 
     be_quiet_unless_leading()
-    if threads is not None:
-        torch.set_num_threads(threads)
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # which processes that are started for --devices go by
     followed = load_recipe(recipe, [*(changes or ()), *((f"dataset={dataset}",) if dataset else ())])
     named = labels or (followed.label_space if followed.dataset == "folder" else None)
     space = label_space(named) if named else None
@@ -221,6 +215,15 @@ def train(
         for split in (followed.train_split, followed.val_split)
     )
     notify_lost_parts(train_set.space, label_space(followed.label_space))
+
+    import torch  # what is wrong so far is said without it, at once
+
+    from edge_segface.train.loop import train as run_training
+    from edge_segface.train.setup import Machines
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # which processes that are started for --devices go by
     machines = Machines(accelerator, devices, nodes, accumulate, **({} if workers is None else {"workers": workers}))
     with train_progress() as on_progress:
         trained = run_training(followed, train_set, val_set, run, machines, resume=resume, on_progress=on_progress)
@@ -726,22 +729,19 @@ def options(
 
 
 def check_torch() -> None:
-    try:
-        import onnx  # noqa: F401
-        import timm  # noqa: F401
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtra(str(error.name), "train", "making models") from error
+    check_extra("train", "making models", "onnx", "timm", "torch")
 
 
 def check_training() -> None:
     check_torch()
-    try:
-        import lightning_fabric  # noqa: F401
-        import tensorboard  # noqa: F401
-        import yaml  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtra(str(error.name), "train", "training") from error
+    check_extra("train", "training", "lightning_fabric", "tensorboard", "yaml")
+
+
+def check_extra(extra: str, purpose: str, *modules: str) -> None:
+    """Whether they are installed; none is loaded, as some take seconds."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtra(module, extra, purpose)
 
 
 def opened(kind: str, data: Path | None, split: str, space: LabelSpace | None, *, skip_bad: bool) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -521,3 +522,14 @@ def test_recipes_are_listed_and_shown() -> None:
     assert "paper-lapa" in listed.stdout
     shown = run_cli("recipes", "edge")
     assert "augmentation: camera" in shown.stdout
+
+
+def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded(tmp_path: Path) -> None:
+    for arguments in (
+        ("recipes",),
+        ("train", "nosuch", "--out", tmp_path / "run"),
+        ("train", "edge", "--out", tmp_path),
+    ):
+        result = run_cli(*arguments, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+        assert "| edge_segface.cli" in result.stderr
+        assert not re.search(r"\| +(torch|timm)$", result.stderr, re.MULTILINE)

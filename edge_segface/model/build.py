@@ -1,19 +1,22 @@
-"""The variants: builder calls with literal numbers, and one dict of them."""
+"""The variants: builder calls with literal numbers, and one dict of them.
+
+torch and timm take seconds to load, so only who builds one loads them; the names are known at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
-
-from edge_segface.model.edge import EdgeDecoder
-from edge_segface.model.paper import PaperDecoder
-from edge_segface.model.segface import SegFace
+if TYPE_CHECKING:
+    from edge_segface.model.segface import SegFace
 
 
 def build_paper(classes: int) -> SegFace:
     """The official MobileNetV3 SegFace: 7.04 M parameters; its checkpoints load key for key."""
+    from edge_segface.model.paper import PaperDecoder
+    from edge_segface.model.segface import SegFace
+
     backbone = mobilenet("mobilenetv3_large_100", out_indices=(1, 2, 3, 4))
     decoder = PaperDecoder(
         classes,
@@ -30,6 +33,9 @@ def build_paper(classes: int) -> SegFace:
 
 def build_edge(classes: int) -> SegFace:
     """For Orin-class boards and laptops: the paper's backbone under a decoder a tenth as heavy."""
+    from edge_segface.model.edge import EdgeDecoder
+    from edge_segface.model.segface import SegFace
+
     backbone = mobilenet("mobilenetv3_large_100", out_indices=(0, 1, 2, 3, 4))
     decoder = EdgeDecoder(
         classes,
@@ -47,6 +53,9 @@ def build_edge(classes: int) -> SegFace:
 
 def build_pico(classes: int) -> SegFace:
     """For boards below Orin: MobileNetV3-Small, whose first stage already halves twice."""
+    from edge_segface.model.edge import EdgeDecoder
+    from edge_segface.model.segface import SegFace
+
     backbone = mobilenet("mobilenetv3_small_100", out_indices=(0, 1, 2, 3, 4))
     decoder = EdgeDecoder(
         classes,
@@ -67,4 +76,6 @@ PRESETS: dict[str, Callable[[int], SegFace]] = {"paper": build_paper, "edge": bu
 
 def mobilenet(name: str, out_indices: tuple[int, ...]) -> Any:
     """A timm MobileNetV3 that yields its stages, with the batch-norm numbers of torchvision's, which SegFace used."""
+    import timm
+
     return timm.create_model(name, features_only=True, out_indices=out_indices, bn_eps=1e-3, bn_momentum=0.01)

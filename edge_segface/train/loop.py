@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -117,6 +116,8 @@ def train(
     ema = Ema(model, recipe.ema) if recipe.ema else None
     learner = make_learner(model, recipe, (pixels > 0).sum(axis=0), fabric.device)
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no such layer for CPUs
+        from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
+
         learner.network = convert_sync_batchnorm(learner.network)  # type: ignore[no-untyped-call]
     wrapped, optimizer = fabric.setup(learner, make_optimizer(learner, recipe))
     if ema:

@@ -12,12 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from edge_segface import __version__
 from edge_segface.errors import CheckpointError, OutputError, TrainingError
 from edge_segface.files import cannot_write, make_folder, write_bytes, write_text
-from edge_segface.model.checkpoint import load_content
 from edge_segface.train.recipe import Recipe, differences, plain, recipe_from, recipe_text
 
 PACKAGES = ("edge-segface", "torch", "timm", "lightning-fabric", "numpy", "opencv-python")
@@ -62,6 +59,8 @@ class Run:
 
     def load(self, recipe: Recipe, data: dict[str, Any]) -> dict[str, Any]:
         """The state to go on from. Refuses that of another recipe or other data, and says what differs."""
+        from edge_segface.model.checkpoint import load_content
+
         state = load_content(self.state)
         if not {"recipe", "data", "step", "learner"} <= state.keys():
             raise CheckpointError(f"{self.state} is not the state of a run", found=", ".join(list(state)[:4]))
@@ -85,6 +84,8 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Whole or not at all: a kill or a full disk in the middle leaves the state before."""
+        import torch
+
         content = io.BytesIO()  # torch itself has no one error for a full disk
         torch.save(state, content)
         try:
