@@ -246,6 +246,7 @@ def test_a_window_shows_the_picture_and_q_ends_it(tmp_path: Path) -> None:
         process.communicate()
         return None
 
+    process = None
     try:  # of OpenCV's windows one in six stays black where no window manager is, as here
         process = next(filter(None, (opened() for _ in range(5))), None)
         assert process is not None
@@ -261,6 +262,8 @@ def test_a_window_shows_the_picture_and_q_ends_it(tmp_path: Path) -> None:
         assert "window" not in stderr
         assert "engine only" in stdout
     finally:
+        if process is not None:
+            process.kill()
         screen.terminate()
         screen.wait()
 

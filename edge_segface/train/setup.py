@@ -93,11 +93,9 @@ def starting_network(recipe: Recipe, *, resumed: bool = False) -> SegFace:
     """What a run starts from. One that is resumed has all its weights in its state."""
     space = label_space(recipe.label_space)
     model = PRESETS[recipe.preset](len(space))
-    if resumed:
-        return model.to(memory_format=torch.channels_last)
-    if recipe.backbone:
+    if recipe.backbone and not resumed:
         load_backbone(model, recipe.preset, recipe.backbone)
-    if recipe.start_from:
+    if recipe.start_from and not resumed:
         start = load_weights(Path(recipe.start_from), space)
         if start.preset != recipe.preset:
             raise TrainingError(f"{recipe.start_from} is no {recipe.preset}", found=start.preset)
