@@ -20,6 +20,7 @@ import typer
 
 from edge_segface import __version__
 from edge_segface.errors import EdgeSegfaceError, MissingExtra, PictureLost
+from edge_segface.files import end_by_signal
 from edge_segface.labels import label_space
 from edge_segface.weights import DEFAULT_MODEL
 
@@ -860,10 +861,10 @@ def notify_lost_parts(source: LabelSpace, target: LabelSpace) -> None:
 
 
 def main() -> None:
-    for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does, so that what is half written is removed
+    for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda caught, frame: sys.exit(128 + caught))  # noqa: ARG005
+            signal.signal(number, end_by_signal)
     try:
         app()
     except EdgeSegfaceError as error:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from edge_segface import files
 from edge_segface.errors import OutputError
 from edge_segface.files import written_whole
 
@@ -17,6 +20,20 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         {"two": temporary.write_bytes(b"two")}["one"]
     assert target.read_bytes() == b"one"
     assert [item.name for item in target.parent.iterdir()] == ["x.bin"]
+
+
+def test_the_end_holds_where_a_library_lost_what_a_signal_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_ended_by", [])
+
+    def deepcopy() -> None:
+        with suppress(BaseException):
+            files.end_by_signal(signal.SIGTERM, None)
+
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)), written_whole(tmp_path / "x"):
+        deepcopy()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_links_stay_and_devices_are_refused(tmp_path: Path) -> None:
