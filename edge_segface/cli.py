@@ -428,10 +428,15 @@ def export(
         build_engine_command(weights, out, size=size)
         return
     from edge_segface.console import notify
+    from edge_segface.spec import check_size
+
+    check_size(size)
+    path = source_of(weights)
+    if not path.exists():  # torch, which would say so too, takes seconds to load
+        raise EdgeSegfaceError(f"{path} does not exist", remedy="check the path")
     from edge_segface.export.onnx_file import export_onnx
     from edge_segface.model.checkpoint import load_weights
 
-    path = source_of(weights)
     loaded = load_weights(path, None if labels is None else label_space(labels))
     if labels is None and loaded.space.name == "lapa11" and loaded.preset == "paper":
         notify("eleven classes: taken for LaPa, which needs five landmarks; say --labels helen11 if it is Helen")
