@@ -19,7 +19,7 @@ from edge_segface.data.geometry import moved_labels, moved_picture, moved_points
 from edge_segface.data.scenes import compose, face_box
 from edge_segface.errors import ImageError
 from edge_segface.faces import find_faces
-from edge_segface.frames import ClassMap
+from edge_segface.frames import ClassMap, RoI, crop
 from edge_segface.labels import CELEBAMASK19
 
 SPACE = CELEBAMASK19
@@ -52,13 +52,14 @@ def agreement(image: np.ndarray, labels: np.ndarray) -> float:
     return float((near == labels)[shown].mean()) if shown.any() else 1.0
 
 
-@pytest.mark.parametrize("scenes", [0.0, 1.0])
+@pytest.mark.parametrize(("scenes", "plain"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
 def test_camera_augmentation_keeps_labels_on_what_they_name(
-    faces: Dataset, scenes: float, monkeypatch: pytest.MonkeyPatch
+    faces: Dataset, scenes: float, plain: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_segface.data.augment.as_a_camera_sees_it", lambda image, rng: image)
     monkeypatch.setattr("edge_segface.data.scenes._toned", lambda picture, rng: picture)
-    augment = CameraAugmentation(painted(faces), 128, Camera(scenes=scenes, borrow=0.0), class_pixels(faces))
+    camera = Camera(scenes=scenes, plain=plain, borrow=0.0)
+    augment = CameraAugmentation(painted(faces), 128, camera, class_pixels(faces))
     scores, mirrored = [], 0
     for index in range(24):
         image, labels, _ = augment(index, np.random.default_rng(index))
@@ -79,6 +80,16 @@ def test_augmentation_depends_on_its_generator_alone(faces: Dataset) -> None:
     assert np.array_equal(first[0], again[0])
     assert np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
+
+
+def test_plain_pictures_are_what_parse_shows_to_the_network(faces: Dataset) -> None:
+    augment = CameraAugmentation(faces, 128, Camera(scenes=0.0, plain=1.0), class_pixels(faces))
+    expected = crop(faces[3].image_bgr, RoI.whole(faces[3].labels.shape), 128)
+    seen = [augment(3, np.random.default_rng(seed))[0] for seed in range(8)]
+    mirrored = [not np.array_equal(image, expected) for image in seen]
+    assert 0 < sum(mirrored) < 8
+    for image, other_way in zip(seen, mirrored, strict=True):
+        assert np.abs((image[:, ::-1] if other_way else image).astype(int) - expected).max() <= 1
 
 
 def test_mirroring_swaps_true_pairs_only(faces: Dataset) -> None:

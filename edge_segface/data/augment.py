@@ -64,12 +64,13 @@ class Camera:
     """Ours: portraits as a tracked face looks, and whole frames with several heads or none, seen by a camera."""
 
     scenes: float = 0.3  # the share of whole frames
+    plain: float = 0.0  # the share of pictures as they are, perhaps mirrored
     borrow: float = 0.3  # the chance that a portrait borrows a rare part
     backdrops: str | None = None  # a folder of pictures without faces, to put heads before
 
     def __post_init__(self) -> None:
-        if not (0 <= self.scenes <= 1 and 0 <= self.borrow <= 1):
-            raise ValueError("shares lie between 0 and 1")
+        if not (min(self.scenes, self.plain, self.borrow) >= 0 and self.borrow <= 1 and self.scenes + self.plain <= 1):
+            raise ValueError("shares lie between 0 and 1, and so does scenes + plain")
 
 
 def pictures_behind(camera: Camera) -> list[Path]:
@@ -88,11 +89,20 @@ class CameraAugmentation:
         self.lenders = lenders(pixels, self.space) if camera.borrow else {}
 
     def __call__(self, index: int, rng: np.random.Generator) -> Picked:
-        if rng.random() < self.camera.scenes:
-            image, labels = self.whole_frame(index, rng)
-        else:
-            image, labels = self.portrait(index, rng)
+        kind = rng.random()
+        if kind >= 1 - self.camera.plain:
+            return *self.as_it_is(index, rng), None
+        image, labels = self.whole_frame(index, rng) if kind < self.camera.scenes else self.portrait(index, rng)
         return as_a_camera_sees_it(image, rng), labels, None
+
+    def as_it_is(self, index: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
+        """As `parse` shows it to the network: what the weights are scored on."""
+        sample = self.dataset[index]
+        if rng.random() < 0.5:
+            labels = np.ascontiguousarray(self.space.flip_table[sample.labels][:, ::-1])
+            sample = Sample(sample.name, np.ascontiguousarray(sample.image_bgr[:, ::-1]), labels)
+        image, labels, _ = whole(sample, self.size)
+        return image, labels
 
     def portrait(self, index: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
         """One face, turned, nearer or farther, off the middle, cut by the edge, before its own or another backdrop."""
