@@ -21,10 +21,10 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The bundled files from the bundled checkpoint, or from the best of a run; DATA calibrates and judges int8.
-#   make weights DATA=faces/ LABELS=celebamask19-raw RUN=runs/edge
+# The bundled files from the bundled checkpoint, or from another, or from the mean of several; DATA calibrates and judges int8.
+#   make weights DATA=faces/ LABELS=celebamask19-raw FROM=runs/edge/best.pt
 weights: .venv/dev
-	$(BIN)/python -m edge_segface.weights.make --data $(DATA) $(if $(LABELS),--labels $(LABELS)) $(if $(RUN),--run $(RUN))
+	$(BIN)/python -m edge_segface.weights.make --data $(DATA) $(if $(LABELS),--labels $(LABELS)) $(if $(FROM),--from $(FROM))
 
 # Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and its table.
 bench: .venv/dev

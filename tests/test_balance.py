@@ -1,4 +1,4 @@
-"""Offsets of rare classes."""
+"""What makes shipped weights of trained ones: means of checkpoints, and offsets of rare classes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,28 @@ from edge_segface.errors import TrainingError
 from edge_segface.evaluate import scored
 from edge_segface.export.onnx_file import export_onnx
 from edge_segface.labels import CELEBAMASK19, LAPA11
+from edge_segface.model.build import build_pico
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
 from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.parser import FaceParser
 from edge_segface.train.balance import Pixels, balance, chosen
 from edge_segface.weights import FOLDER
+from edge_segface.weights.make import averaged
 from tests.conftest import run_cli
+
+
+def test_the_mean_of_checkpoints(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    models = [build_pico(19).eval() for _ in range(3)]
+    for index, model in enumerate(models):
+        save_weights(Weights(model, "pico", CELEBAMASK19, "-", "-", f1={"hat": 50.0}), tmp_path / f"{index}.pt")
+    mean = averaged([tmp_path / f"{index}.pt" for index in range(3)])
+    assert mean.f1 is None
+    state = mean.model.state_dict()
+    for name, value in state.items():
+        expected = sum(model.state_dict()[name].double() for model in models) / 3
+        assert torch.allclose(value.double(), expected, atol=1e-6), name
+    assert averaged([tmp_path / "0.pt"]).f1 == {"hat": 50.0}
 
 
 def test_a_class_that_is_often_just_missed_is_moved_until_it_is_found() -> None:

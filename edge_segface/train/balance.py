@@ -26,7 +26,7 @@ from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.parser import FaceParser
 
 PIXELS = 4_000_000  # looked at in all
-STEPS = (0.5, 0.25)
+STEPS = (1.0, 0.5, 0.25)
 FURTHEST = 1.0  # with more a class draws rims around others, where the network is sure of nothing
 WORTH = 0.05  # what the mean F1 must gain for an offset to move
 

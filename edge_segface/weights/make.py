@@ -1,13 +1,16 @@
-"""Writes the bundled files: `make weights DATA=faces/ [LABELS=celebamask19-raw] [RUN=runs/edge]`.
+"""Writes the bundled files: `make weights DATA=faces/ [LABELS=celebamask19-raw] [FROM=runs/edge/best.pt]`.
 
-A RUN gives its best weights to the bundled checkpoint, of which all else is made. DATA, a folder of labelled pictures,
-is what int8 is calibrated on (its training split) and judged on (its validation split); no picture of it is kept.
+FROM gives its weights to the bundled checkpoint, of which all else is made; of several checkpoints, their mean. DATA, a
+folder of labelled pictures, is what int8 is calibrated on (its training split) and judged on (its validation split); no
+picture of it is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +21,7 @@ from edge_segface.data import open_dataset
 from edge_segface.export.lower import Judge, lower
 from edge_segface.export.onnx_file import export_onnx
 from edge_segface.labels import label_space
-from edge_segface.model.checkpoint import load_weights, save_weights
+from edge_segface.model.checkpoint import Weights, load_weights, save_weights
 from edge_segface.parser import FaceParser
 from edge_segface.weights import FOLDER
 
@@ -30,10 +33,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--labels", default="celebamask19")
-    options.add_argument("--run", type=Path)
+    options.add_argument("--from", dest="sources", type=Path, nargs="*")
     asked = options.parse_args()
-    if asked.run:
-        save_weights(load_weights(asked.run / "best.pt"), CHECKPOINT, torch.float16)
+    if asked.sources:
+        save_weights(averaged(asked.sources), CHECKPOINT, torch.float16)
     exported = export_onnx(load_weights(CHECKPOINT), FOLDER / "edge-256.onnx", size=256, half_weights=True)
     say(exported.path, exported.parity)
     train_set, val_set = (
@@ -49,6 +52,20 @@ def main() -> None:
         out,
         f"mean F1 drops by {result.verdict.mean_drop:.2f}, {100 * result.lowered.int8_share:.1f} % of the work in int8",
     )
+
+
+def averaged(checkpoints: Sequence[Path]) -> Weights:
+    """The mean of networks that went on from the same weights, which finds more than each ("Model soups", 2022)."""
+    first, *others = (load_weights(path) for path in checkpoints)
+    if not others:
+        return first
+    states = [weights.model.state_dict() for weights in (first, *others)]
+    mean = {
+        name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(value.dtype)
+        for name, value in states[0].items()
+    }
+    first.model.load_state_dict(mean)
+    return replace(first, f1=None)  # which is not that of the first
 
 
 def say(path: Path, words: object) -> None:
