@@ -28,9 +28,10 @@ def test_the_mean_of_checkpoints(tmp_path: Path) -> None:
     torch.manual_seed(0)
     models = [build_pico(19).eval() for _ in range(3)]
     for index, model in enumerate(models):
-        save_weights(Weights(model, "pico", CELEBAMASK19, "-", "-", f1={"hat": 50.0}), tmp_path / f"{index}.pt")
+        weights = Weights(model, "pico", CELEBAMASK19, f"run {index // 2}", "-", f1={"hat": 50.0})
+        save_weights(weights, tmp_path / f"{index}.pt")
     mean = averaged([tmp_path / f"{index}.pt" for index in range(3)])
-    assert mean.f1 is None
+    assert (mean.training_data, mean.f1) == ("run 0; run 1", None)
     state = mean.model.state_dict()
     for name, value in state.items():
         expected = sum(model.state_dict()[name].double() for model in models) / 3

@@ -56,16 +56,18 @@ def main() -> None:
 
 def averaged(checkpoints: Sequence[Path]) -> Weights:
     """The mean of networks that went on from the same weights, which finds more than each ("Model soups", 2022)."""
-    first, *others = (load_weights(path) for path in checkpoints)
-    if not others:
+    several = [load_weights(path) for path in checkpoints]
+    first = several[0]
+    if len(several) == 1:
         return first
-    states = [weights.model.state_dict() for weights in (first, *others)]
+    states = [weights.model.state_dict() for weights in several]
     mean = {
         name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(value.dtype)
         for name, value in states[0].items()
     }
     first.model.load_state_dict(mean)
-    return replace(first, f1=None)  # which is not that of the first
+    data = "; ".join(dict.fromkeys(weights.training_data for weights in several))
+    return replace(first, training_data=data, f1=None)  # whose own is not that of the mean
 
 
 def say(path: Path, words: object) -> None:
