@@ -509,7 +509,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*command, "--accelerator", "cpu", *changes], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not (tmp_path / "run" / "last.pt").exists() and time.monotonic() < until:
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)  # a terminal tells all processes, workers too
