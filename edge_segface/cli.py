@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edge_segface import __version__
-from edge_segface.errors import EdgeSegfaceError, MissingExtra, PictureLost
+from edge_segface.errors import CheckpointError, EdgeSegfaceError, MissingExtra, PictureLost
 from edge_segface.files import end_by_signal
 from edge_segface.labels import label_space
 from edge_segface.weights import DEFAULT_MODEL
@@ -314,6 +314,7 @@ def balance(
 ) -> None:
     """Move where rare classes begin to where their F1 is best, on labelled pictures."""
     check_training()
+    check_there(weights)
     import torch
 
     from edge_segface.console import notify
@@ -432,8 +433,7 @@ def export(
 
     check_size(size)
     path = source_of(weights)
-    if not path.exists():  # torch, which would say so too, takes seconds to load
-        raise EdgeSegfaceError(f"{path} does not exist", remedy="check the path")
+    check_there(path)
     from edge_segface.export.onnx_file import export_onnx
     from edge_segface.model.checkpoint import load_weights
 
@@ -743,6 +743,12 @@ def check_training() -> None:
     check_extra("train", "training", "lightning_fabric", "tensorboard", "yaml")
 
 
+def check_there(path: Path) -> None:
+    """Whether a checkpoint is: reading it would say so too, but loads torch first, which takes seconds."""
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist", remedy="check the path")
+
+
 def check_extra(extra: str, purpose: str, *modules: str) -> None:
     """Whether they are installed; none is loaded, as some take seconds."""
     for module in modules:
@@ -779,6 +785,7 @@ def load_any(model: str, size: int | None, threads: int | None, runtime: Runtime
             f"{runtime} does not run checkpoints", found=path, remedy="export it, or leave --runtime out"
         )
     check_torch()
+    check_there(path)
     import torch
 
     from edge_segface.model.checkpoint import load_weights
@@ -815,6 +822,7 @@ def files_of_one(model: str, sizes: list[int], folder: Path) -> list[tuple[str, 
     if path.suffix.lower() not in CHECKPOINTS:
         return [(model, model_path(model))]
     check_torch()
+    check_there(path)
     from edge_segface.export.onnx_file import export_onnx
     from edge_segface.model.checkpoint import load_weights
 

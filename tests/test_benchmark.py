@@ -78,11 +78,11 @@ def test_the_harness_adds_nothing() -> None:
 
 
 def test_it_agrees_with_ten_lines_of_anybodys() -> None:
-    """A loop of its own, in turns with the harness; noise goes with the number of turns, a difference stays."""
+    """A loop of its own, in turns with the harness."""
     with load_engine("edge-256") as engine:
         picture = np.zeros((1, 256, 256, 3), np.uint8)
         ratios: list[float] = []
-        while len(ratios) < 60 or (abs(np.median(ratios) - 1) > 0.05 and len(ratios) < 600):
+        for _ in range(120):
             time.sleep(0.03)
             engine.infer_all(picture)
             start = time.perf_counter()

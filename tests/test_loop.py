@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 
 from edge_segface.bench.stopwatch import Durations, Rate, Stopwatch
-from edge_segface.camera import gstreamer
 from edge_segface.camera.grabber import Grabber
 from edge_segface.camera.gstreamer import GstSource
 from edge_segface.camera.loop import CameraLoop, LoopSettings
@@ -214,8 +213,7 @@ def test_what_bounds_it(parser: FaceParser, pause_s: float, sink_s: float, bound
 
 
 @needs_gstreamer
-def test_stop_is_heard_while_a_camera_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gstreamer, "LAST_FRAME_S", 120.0)
+def test_stop_is_heard_while_a_camera_is_waited_for() -> None:
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()
     before = threading.active_count()
@@ -223,7 +221,7 @@ def test_stop_is_heard_while_a_camera_is_waited_for(monkeypatch: pytest.MonkeyPa
     text = "gst:videotestsrc ! video/x-raw,width=64,height=64 ! valve drop=true"
     with pytest.raises(SourceError, match="was stopped"):
         open_source(text, Wanted(stop=stop))
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 3
     assert threading.active_count() <= before
 
 

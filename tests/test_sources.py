@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_segface.camera import gstreamer
 from edge_segface.camera.gstreamer import Child, GstSource, Pipeline, user_pipeline
 from edge_segface.camera.sources import (
     DemoSource,
@@ -223,15 +222,14 @@ def test_a_process_that_dies_says_its_last_words_and_leaves_nothing() -> None:
 
 
 @needs_gstreamer
-def test_what_hangs_is_left_for_the_next_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gstreamer, "LAST_FRAME_S", 120.0)
+def test_what_hangs_is_left_for_the_next_candidate() -> None:
     silent = Pipeline(
         "hardware", (), ("videotestsrc", "!", "video/x-raw,width=64,height=64", "!", "valve", "drop=true")
     )
     good = Pipeline("software", (), ("videotestsrc", "!", "video/x-raw,width=64,height=64"))
     start = time.monotonic()
     source = GstSource("camera", [Pipeline("of another board", ("nosuchelement",), ()), silent, good])
-    assert 1.5 < time.monotonic() - start < 60
+    assert 1.5 < time.monotonic() - start < 8
     assert source.description == "camera, 64x64, by GStreamer (software)"
     source.close()
 

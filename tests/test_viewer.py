@@ -123,7 +123,7 @@ def test_a_slow_viewer_gets_fewer_and_slows_nobody(page: PageSink) -> None:
         index += 1
     assert len(seen) == 40
     assert seen == sorted(set(seen))
-    assert slowest < 20  # and not for as long as the slow one stays
+    assert slowest < 2
     slow.close()
     quick.close()
 
