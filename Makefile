@@ -24,7 +24,7 @@ format: .venv/dev
 # The bundled files from the bundled checkpoint, or from another, or from the mean of several; DATA calibrates and judges int8.
 #   make weights DATA=faces/ LABELS=celebamask19-raw FROM=runs/edge/best.pt
 weights: .venv/dev
-	$(BIN)/python -m edge_segface.weights.make --data $(DATA) $(if $(LABELS),--labels $(LABELS)) $(if $(FROM),--from $(FROM))
+	$(BIN)/python tools/make_weights.py --data $(DATA) $(if $(LABELS),--labels $(LABELS)) $(if $(FROM),--from $(FROM))
 
 # Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and its table.
 bench: .venv/dev

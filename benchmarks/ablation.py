@@ -24,9 +24,9 @@ import onnxruntime as ort
 import rewrite
 import torch
 import yaml
+from edge_segface.machine import machine_info
 from torch import Tensor
 
-from edge_segface.bench.stopwatch import machine
 from edge_segface.data import Dataset, open_dataset
 from edge_segface.files import write_text
 from edge_segface.labels import label_space
@@ -35,8 +35,8 @@ from edge_segface.model.edge import EdgeDecoder, Refine
 from edge_segface.model.segface import SegFace
 from edge_segface.train.loop import train
 from edge_segface.train.recipe import load_recipe
-from edge_segface.train.run import Run, versions
-from edge_segface.train.setup import Machines
+from edge_segface.train.run_folder import RunFolder, versions
+from edge_segface.train.setup import Devices
 
 RESULT = Path(__file__).parent / "results" / "ablation.json"
 SIZE = 256
@@ -149,7 +149,7 @@ def folder_of(runs: Path, name: str, seed: int) -> Path:
 
 
 def trained(name: str, seed: int, runs: Path, changes: list[str], train_set: Dataset, val_set: Dataset) -> bool:
-    variant, run = VARIANTS[name], Run(folder_of(runs, name, seed))
+    variant, run = VARIANTS[name], RunFolder(folder_of(runs, name, seed))
     more = (
         ()
         if variant.teacher is None
@@ -167,7 +167,7 @@ def trained(name: str, seed: int, runs: Path, changes: list[str], train_set: Dat
             print(name, seed, at, flush=True, file=sys.stderr)
 
     result = train(
-        recipe, train_set, val_set, run, Machines("cpu", workers=1), resume=run.state.exists(), on_progress=on_progress
+        recipe, train_set, val_set, run, Devices("cpu", workers=1), resume=run.state.exists(), on_progress=on_progress
     )
     return not result.stopped
 
@@ -178,7 +178,7 @@ def write(runs: Path, changes: list[str], train_set: Dataset, val_set: Dataset, 
     for name, variant in VARIANTS.items():
         scores = {}
         for folder in sorted(runs.glob(f"{name.replace(' ', '-')}-seed-*")):
-            metrics = Run(folder).metrics
+            metrics = RunFolder(folder).metrics
             lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
             records = [json.loads(line) for line in lines]
             if records and records[-1]["epoch"] == epochs_of(folder):  # what is not finished is no result
@@ -191,7 +191,7 @@ def write(runs: Path, changes: list[str], train_set: Dataset, val_set: Dataset, 
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine_info(),
         "versions": versions(),
         "settings": {
             "size": SIZE,
@@ -212,7 +212,7 @@ def epochs_of(folder: Path) -> int:
 
 
 def add_times(rows: list[dict[str, object]]) -> None:
-    from edge_segface.export.onnx_file import write_graph
+    from edge_segface.export.onnx_export import write_graph
 
     with tempfile.TemporaryDirectory() as folder:
         models = {}

@@ -13,20 +13,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edge_segface.bench.stopwatch import machine
+from edge_segface.assets import BUNDLED
 from edge_segface.data import open_dataset
 from edge_segface.evaluate import scored
+from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.labels import CELEBAMASK19, label_space
-from edge_segface.parser import FaceParser
-from edge_segface.weights import bundled_models
+from edge_segface.machine import machine_info
 
 RESULT = Path(__file__).parent / "results" / "accuracy.json"
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("models", nargs="*", default=list(bundled_models()))
+    options.add_argument("models", nargs="*", default=list(BUNDLED))
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--labels", default="celebamask19")
     asked = options.parse_args()
@@ -39,7 +39,7 @@ def main() -> None:
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine_info(),
         "data": f"{len(pictures)} pictures of {asked.data.name} that were not trained on, scored at their own size",
         "rows": rows,
     }

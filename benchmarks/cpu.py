@@ -25,23 +25,24 @@ import onnx
 import openvino as ov
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from edge_segface.bench.rounds import interleaved
-from edge_segface.bench.stopwatch import machine
-from edge_segface.calibration.collect import Definition, collect
-from edge_segface.calibration.sources import from_dataset
+from edge_segface.assets import FOLDER
+from edge_segface.bench.interleave import interleaved
 from edge_segface.data import Dataset, open_dataset
-from edge_segface.engine import Engine, load_engine
-from edge_segface.engine.openvino import SPEC_PATH
+from edge_segface.engine import Engine
+from edge_segface.engine.openvino.engine import SPEC_PATH
 from edge_segface.evaluate import scored
-from edge_segface.export.lower import lower
-from edge_segface.export.onnx_file import export_onnx
+from edge_segface.export.onnx_export import export_onnx
+from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.frames import UInt8Array
 from edge_segface.labels import label_space
+from edge_segface.machine import machine_info
 from edge_segface.model.checkpoint import load_weights
-from edge_segface.parser import FaceParser
+from edge_segface.models import load_engine
+from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.sources import from_dataset
+from edge_segface.quantize.pipeline import reduce_precision
 from edge_segface.spec import METADATA_KEY
-from edge_segface.weights import FOLDER
 
 RESULT = Path(__file__).parent / "results" / "cpu.json"
 SIZES = (256, 512)
@@ -80,7 +81,7 @@ def main() -> None:
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": {**machine(), "features": processor_features()},
+        "machine": {**machine_info(), "features": processor_features()},
         "versions": {name: version(name) for name in ("onnxruntime", "openvino", "nncf") if find_spec(name)},
         "rounds": ROUNDS,
         "calibrated_on": CALIBRATE_ON,
@@ -98,7 +99,7 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
         wish = Definition(count=CALIBRATE_ON)
         calibration = collect(from_dataset(train_set, parser), parser.spec, wish, "train", "the dataset")
     calibration.save(folder / "set.npz")
-    lower(source, "int8", folder / "set.npz", ours)
+    reduce_precision(source, "int8", folder / "set.npz", ours)
     yield "fp32, ONNX Runtime", lambda: load_engine(source)
     yield "fp32, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="fp32")
     if "BF16" in processor_features():

@@ -21,14 +21,13 @@ import numpy as np
 import onnxruntime as ort
 import openvino as ov
 
-from edge_segface.bench.rounds import interleaved
-from edge_segface.bench.stopwatch import machine
-from edge_segface.build import Wish, build_engine
-from edge_segface.engine import load_engine
-from edge_segface.engine.openvino_layout import suited
-from edge_segface.export.lower import lower
+from edge_segface.bench.interleave import interleaved
+from edge_segface.build import BuildRequest, build_engine
+from edge_segface.engine.openvino.layout import optimise_for_openvino
 from edge_segface.files import write_text
-from edge_segface.weights import DEFAULT_MODEL, model_path
+from edge_segface.machine import machine_info
+from edge_segface.models import DEFAULT_MODEL, load_engine, resolve
+from edge_segface.quantize.pipeline import reduce_precision
 
 RESULT = Path(__file__).parent / "results" / "engines.json"
 ROUNDS = 200
@@ -39,7 +38,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("model", nargs="?", default=DEFAULT_MODEL)
     asked = options.parse_args()
-    path = model_path(asked.model)
+    path = resolve(asked.model).path
     with load_engine(path) as onnxruntime, load_engine(path, runtime="openvino") as openvino:
         side = onnxruntime.spec.input_size
         picture = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
@@ -64,7 +63,7 @@ def main() -> None:
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine_info(),
         "versions": {name: version(name) for name in ("onnxruntime", "openvino", "tensorrt-rtx")},
         "model": asked.model,
         "rounds": ROUNDS,
@@ -85,7 +84,9 @@ def bare_openvino(path: Path, picture: np.ndarray) -> Any:
     core = ov.Core()
     model = core.read_model(path)
     model.reshape({0: list(picture.shape)})
-    request = core.compile_model(suited(model), "CPU", {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
+    request = core.compile_model(
+        optimise_for_openvino(model), "CPU", {"PERFORMANCE_HINT": "LATENCY"}
+    ).create_infer_request()
     return partial(request.infer, {0: picture}, share_inputs=True)
 
 
@@ -93,15 +94,15 @@ def builds(path: Path) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lower(path, "fp16", None, folder / "fp16.onnx")
+        reduce_precision(path, "fp16", None, folder / "fp16.onnx")
         for precision, source in (
             ("fp32", path),
             ("fp16", folder / "fp16.onnx"),
-            ("int8", model_path("edge-256-int8")),
+            ("int8", resolve("edge-256-int8").path),
         ):
             times = []
             for _ in range(BUILDS):
-                built = build_engine(Wish(str(source), folder / "x.engine", "tensorrt-rtx"))
+                built = build_engine(BuildRequest(str(source), folder / "x.engine", "tensorrt-rtx"))
                 times.append(built.stages[-1].seconds or 0.0)
             rows.append(
                 {

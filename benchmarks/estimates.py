@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from edge_segface.machine import machine_info
+from edge_segface.models import load_engine
 
+from edge_segface.bench.interleave import interleaved
 from edge_segface.bench.roofline import estimate, layers_of, this_machine
-from edge_segface.bench.rounds import interleaved
-from edge_segface.bench.stopwatch import machine
-from edge_segface.engine import load_engine
-from edge_segface.export.onnx_file import export_onnx
+from edge_segface.export.onnx_export import export_onnx
 from edge_segface.files import write_text
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.model.build import PRESETS
@@ -70,7 +70,7 @@ def main() -> None:
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine_info(),
         "versions": {"onnxruntime": version("onnxruntime")},
         "peak": {"gflop_per_s": round(board.flops["fp32"] / 1e9, 1), "gb_per_s": round(board.bytes_per_s / 1e9, 1)},
         "rounds": ROUNDS,

@@ -27,17 +27,18 @@ from urllib.parse import urlparse
 import cv2
 import numpy as np
 import psutil
+from edge_segface.machine import machine_info
+from edge_segface.paper import PAPER_FPS
 
+from edge_segface.assets import FOLDER
 from edge_segface.bench.plots import bars
-from edge_segface.bench.stopwatch import PAPER_FPS, machine
-from edge_segface.camera.gstreamer import GstSource, user_pipeline
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.sinks import Recording
 from edge_segface.camera.sources import DemoSource
+from edge_segface.camera.sources.gstreamer import GstSource, user_pipeline
 from edge_segface.camera.viewer.server import PageSink
+from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
-from edge_segface.parser import FaceParser
-from edge_segface.weights import FOLDER
 
 RESULT = Path(__file__).parent / "results" / "loop.json"
 ROUNDS = 8
@@ -62,7 +63,7 @@ def main() -> None:
     for name in asked.parts or parts:
         result = {
             "date": time.strftime("%Y-%m-%d"),
-            "machine": machine(),
+            "machine": machine_info(),
             "versions": {package: version(package) for package in ("onnxruntime", "openvino", "opencv-python")},
             "result": parts[name](asked),
         }

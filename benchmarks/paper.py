@@ -23,19 +23,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from edge_segface.bench.interleave import interleaved
 from edge_segface.bench.measure import versions
 from edge_segface.bench.plots import bars
-from edge_segface.bench.rounds import interleaved
-from edge_segface.bench.stopwatch import PAPER_FPS, machine
-from edge_segface.engine import RUNTIMES, load_engine
 from edge_segface.errors import EdgeSegfaceError, first_line
-from edge_segface.export.onnx_file import export_onnx
+from edge_segface.export.onnx_export import export_onnx
 from edge_segface.fetch import path_of
 from edge_segface.files import write_text
 from edge_segface.labels import CELEBAMASK19
+from edge_segface.machine import machine_info
 from edge_segface.model.build import build_paper
 from edge_segface.model.checkpoint import Weights, load_weights
 from edge_segface.model.segface import SegFace
+from edge_segface.models import FORMATS, load_engine
+from edge_segface.paper import PAPER_FPS
 
 RESULT = Path(__file__).parent / "results" / "paper.json"
 SIZE = 512
@@ -56,7 +57,7 @@ def main() -> None:
         path = Path(folder) / "paper-512.onnx"
         write_ours(model, path)
         picture = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
-        files = [(path, runtime) for runtime in RUNTIMES[".onnx"] if find_spec(runtime)]
+        files = [(path, runtime) for runtime in FORMATS[".onnx"].runtimes if find_spec(runtime)]
         for file, runtime in [*files, *((file, None) for file in asked.model)]:
             try:
                 engine = load_engine(file, runtime=runtime)
@@ -79,8 +80,8 @@ def main() -> None:
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "chip": torch.cuda.get_device_name() if torch.cuda.is_available() else machine()["cpu"],
+        "machine": machine_info(),
+        "chip": torch.cuda.get_device_name() if torch.cuda.is_available() else machine_info()["cpu"],
         "versions": {**versions(), "torch": torch.__version__},
         "settings": {"batch": 1, "size": SIZE, "rounds": asked.rounds, "threads": torch.get_num_threads()},
         "weights": OFFICIAL if fetched.exists() else "random",

@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 from bisenet import BiSeNet
+from edge_segface.machine import machine_info
+from edge_segface.paper import PAPER_FPS
 from engines import bare_onnxruntime, bare_openvino
 from rewrite import gflop, plain_graph
 
+from edge_segface.bench.interleave import interleaved
 from edge_segface.bench.plots import bars
-from edge_segface.bench.rounds import interleaved
-from edge_segface.bench.stopwatch import PAPER_FPS, machine
 from edge_segface.export.deploy import DeployGraph
-from edge_segface.export.onnx_file import write_graph
+from edge_segface.export.onnx_export import write_graph
 from edge_segface.export.rewrite import rewritten
 from edge_segface.files import write_text
 from edge_segface.model.build import PRESETS
@@ -69,7 +70,7 @@ def main() -> None:
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine_info(),
         "versions": {package: version(package) for package in ("onnxruntime", "openvino", "torch", "timm")},
         "rounds": asked.rounds,
         "paper_fps": PAPER_FPS,

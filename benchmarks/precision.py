@@ -16,16 +16,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edge_segface.bench.stopwatch import machine
-from edge_segface.calibration.collect import Definition, collect
-from edge_segface.calibration.sources import from_dataset
 from edge_segface.data import open_dataset
-from edge_segface.export.lower import Judge, Result, lower
+from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.labels import label_space
-from edge_segface.parser import FaceParser
-from edge_segface.train.run import versions
-from edge_segface.weights import DEFAULT_MODEL, model_path
+from edge_segface.machine import machine_info
+from edge_segface.models import DEFAULT_MODEL, resolve
+from edge_segface.quantize.accuracy_gate import AccuracyGate
+from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.sources import from_dataset
+from edge_segface.quantize.pipeline import ReducedPrecision, reduce_precision
+from edge_segface.train.run_folder import versions
 
 RESULT = Path(__file__).parent / "results" / "precision.json"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -46,9 +47,9 @@ def main() -> None:
     options.add_argument("--labels", default="celebamask19")
     options.add_argument("--count", type=int, default=256)
     asked = options.parse_args()
-    space, source = label_space(asked.labels), model_path(asked.model)
+    space, source = label_space(asked.labels), resolve(asked.model).path
     train_set, val_set = (open_dataset("folder", asked.data, split, space) for split in ("train", "val"))
-    judge = Judge(val_set, max_drop=0.25)
+    judge = AccuracyGate(val_set, max_drop=0.25)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sets = {}
@@ -63,14 +64,14 @@ def main() -> None:
             out = Path(folder) / "out.onnx"
             options = {key: value for key, value in how.items() if key in ("method", "percentile")}
             chosen = sets[how.get("strategy", "long-tail")] if how["precision"] == "int8" else None
-            result = lower(source, how["precision"], chosen, out, judge=judge, allow_drop=True, **options)
+            result = reduce_precision(source, how["precision"], chosen, out, judge=judge, allow_drop=True, **options)
             rows.append(row(name, result, out, time.perf_counter() - start))
             print(rows[-1], flush=True)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine_info(),
         "versions": versions(),
         "model": asked.model,
         "source_mb": round(source.stat().st_size / 1e6, 1),
@@ -84,7 +85,7 @@ def main() -> None:
     print(table(report))
 
 
-def row(name: str, result: Result, out: Path, seconds: float) -> dict[str, Any]:
+def row(name: str, result: ReducedPrecision, out: Path, seconds: float) -> dict[str, Any]:
     verdict = result.verdict
     assert verdict is not None
     before, after = verdict.before, verdict.after

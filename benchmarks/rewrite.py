@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from edge_segface.machine import machine_info
 
-from edge_segface.bench.stopwatch import machine, percentiles_ms
 from edge_segface.engine.onnxruntime import open_session
 from edge_segface.files import write_text
+from edge_segface.timing import percentiles_ms
 
 THREADS = 2
 RESULT = Path(__file__).parent / "results" / "rewrite.json"
@@ -66,7 +67,7 @@ def main() -> None:
     report = {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine_info(),
         "settings": settings,
         "models": rows,
     }
@@ -79,7 +80,7 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
     import torch
 
     from edge_segface.export.deploy import DeployGraph
-    from edge_segface.export.onnx_file import write_graph
+    from edge_segface.export.onnx_export import write_graph
     from edge_segface.export.rewrite import rewritten
     from edge_segface.model.build import PRESETS
 

@@ -19,20 +19,20 @@ from typing import Any
 
 import cv2
 import numpy as np
+from edge_segface.machine import machine_info
 
-from edge_segface.bench.stopwatch import machine
 from edge_segface.data import Dataset, open_dataset
-from edge_segface.data.backdrops import Behind
-from edge_segface.data.colour import as_a_camera_sees_it
-from edge_segface.data.scenes import Scene, compose
+from edge_segface.data.augment.colour import as_a_camera_sees_it
+from edge_segface.data.synthetic.backdrops import BackdropPool
+from edge_segface.data.synthetic.scenes import Scene, compose
 from edge_segface.draw import overlay as picture_of
 from edge_segface.evaluate import in_the_models_words
-from edge_segface.faces import Box, Face, overlap
+from edge_segface.face.finder import FaceFinder
+from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
-from edge_segface.finder import FaceFinder
+from edge_segface.image_io import write_image
 from edge_segface.labels import label_space
-from edge_segface.parser import FaceParser
-from edge_segface.pictures import write_picture
+from edge_segface.regions import Box, Face, overlap
 
 SIZE_WH = (640, 480)
 TALL = (80.0, 400.0)  # faces, in pixels of the frame
@@ -73,7 +73,7 @@ def measured(parser: FaceParser, heads: Dataset, frames: int, pictures: Path | N
         false.append((wrong, not heights))
         if pictures and number < 48:
             seen = drawn(scene, picture_of(scene.image_bgr, parser(scene.image_bgr)), found)
-            write_picture(seen, pictures / f"{number:03d}.jpg")
+            write_image(seen, pictures / f"{number:03d}.jpg")
     return {
         "schema": 1,
         "date": time.strftime("%Y-%m-%d"),
@@ -88,7 +88,7 @@ def measured(parser: FaceParser, heads: Dataset, frames: int, pictures: Path | N
             f"{low} to {high} px": percent([hit for height, hit in faces if low <= height < high])
             for low, high in itertools.pairwise(BANDS)
         },
-        "machine": machine(),
+        "machine": machine_info(),
     }
 
 
@@ -102,7 +102,7 @@ def held_out_scene(heads: Dataset, number: int) -> Scene:
     tallest = TALL[1] if count <= 1 else TALL[1] / 2
     tall = [math.exp(rng.uniform(math.log(TALL[0]), math.log(tallest))) for _ in range(count)]
     some = [heads[int(index)] for index in rng.integers(0, len(heads), count + 3)]
-    scene = compose(some[:count], tall, SIZE_WH, rng, Behind(heads.space, some[count:]))
+    scene = compose(some[:count], tall, SIZE_WH, rng, BackdropPool(heads.space, some[count:]))
     return Scene(as_a_camera_sees_it(scene.image_bgr, rng), scene.labels, scene.face_boxes_xyxy)
 
 

@@ -27,7 +27,7 @@ from edge_segface.bench.plots import by_itself
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
-    *(ROOT / name for name in ("README.md", "benchmarks/README.md", "edge_segface/weights/CARD.md")),
+    *(ROOT / name for name in ("README.md", "benchmarks/README.md", "edge_segface/assets/CARD.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 PICTURES = {"loop": loop.picture, "paper": paper.picture, "peers": peers.picture}

@@ -13,37 +13,31 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge_segface.engine import load_engine
-from edge_segface.engine.nvidia import MODULES, this_system
 from edge_segface.engine.onnxruntime import spec_of
-from edge_segface.engine.plan import OnStep, PlanSettings, build_plan, no_steps
+from edge_segface.engine.tensorrt.build import OnStep, PlanSettings, build_plan, no_steps
+from edge_segface.engine.tensorrt.common import MODULES, this_system
 from edge_segface.errors import EngineError, ModelError
 from edge_segface.files import sha256_of, write_bytes
+from edge_segface.models import FORMATS, BuildRuntime, input_size, load_engine, resolve
 from edge_segface.spec import EngineRecord, EngineSpec, ModelSpec
-from edge_segface.weights import model_path
 
 if TYPE_CHECKING:
-    from edge_segface.export.lower import Judge
+    from edge_segface.quantize.accuracy_gate import AccuracyGate
 
-Runtime = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"]
 Precision = Literal["fp32", "fp16", "int8"]
 
-SUFFIXES: dict[Runtime, str] = {
-    "tensorrt": ".engine",
-    "tensorrt-rtx": ".engine",
-    "openvino": ".xml",
-    "onnxruntime": ".onnx",
+SUFFIXES: dict[BuildRuntime, str] = {
+    runtime: suffix for suffix, file_format in FORMATS.items() for runtime in file_format.built_for
 }
-CHECKPOINTS = (".pt", ".pth")
 
 
 @dataclass(frozen=True)
-class Wish:
+class BuildRequest:
     """What is to be built."""
 
     model: str
     out: Path
-    runtime: Runtime
+    runtime: BuildRuntime
     precision: Precision | None = None  # None: as the file is
     size: int | None = None  # of the input, for checkpoints; None: that of its training, or 512
     calibration: Path | None = None
@@ -53,7 +47,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Stage:
+class BuildStage:
     """One line of the table at the end, or of a dry run."""
 
     what: str
@@ -63,8 +57,8 @@ class Stage:
 
 
 @dataclass
-class Built:
-    stages: list[Stage]
+class BuildResult:
+    stages: list[BuildStage]
     record: EngineRecord | None = None
     f1_drop: dict[str, float] | None = None
     layers: dict[str, int] = field(default_factory=dict)  # precision -> how many
@@ -72,7 +66,7 @@ class Built:
     warnings: list[str] = field(default_factory=list)
 
 
-def runtime_for(out: Path) -> Runtime:
+def runtime_for(out: Path) -> BuildRuntime:
     """What a file's suffix asks for; of the two TensorRTs the one that is installed."""
     fitting = [runtime for runtime, suffix in SUFFIXES.items() if suffix == out.suffix.lower()]
     if not fitting:
@@ -83,63 +77,69 @@ def runtime_for(out: Path) -> Runtime:
 
 
 def build_engine(
-    wish: Wish,
+    wish: BuildRequest,
     *,
-    judge: Judge | None = None,
+    judge: AccuracyGate | None = None,
     allow_drop: bool = False,
     dry_run: bool = False,
     on_step: OnStep = no_steps,
-) -> Built:
+) -> BuildResult:
     """Writes `wish.out`, and beside it the record of an engine; or raises, and writes neither."""
     if wish.out.suffix.lower() != SUFFIXES[wish.runtime]:
         raise EngineError(
             f"engines of {wish.runtime} are {SUFFIXES[wish.runtime]} files", found=wish.out, remedy="rename --out"
         )
     EngineSpec(wish.runtime, wish.precision or "fp32", wish.plan.batch)  # refuses a range that is none, before any work
-    built = Built([])
+    built = BuildResult([])
     source = _exported(wish, built, dry_run=dry_run, on_step=on_step)
     model = _lowered(wish, source, built, judge, allow_drop=allow_drop, dry_run=dry_run, on_step=on_step)
     if dry_run:
-        built.stages.append(Stage(f"compile for {wish.runtime}", wish.out))
+        built.stages.append(BuildStage(f"compile for {wish.runtime}", wish.out))
         return built
     start = time.monotonic()
     compiler = {"openvino": _to_openvino, "onnxruntime": _to_onnxruntime}.get(wish.runtime, _to_plan)
     compiler(wish, model, built, on_step)
     built.f1_drop = spec_of(model).f1_drop
-    built.stages.append(Stage(f"compile for {wish.runtime}", wish.out, time.monotonic() - start))
+    built.stages.append(BuildStage(f"compile for {wish.runtime}", wish.out, time.monotonic() - start))
     return built
 
 
-def _exported(wish: Wish, built: Built, *, dry_run: bool, on_step: OnStep) -> Path:
+def _exported(wish: BuildRequest, built: BuildResult, *, dry_run: bool, on_step: OnStep) -> Path:
     """The model as ONNX."""
-    path = model_path(wish.model)
-    if path.suffix.lower() not in CHECKPOINTS:
-        if path.suffix.lower() != ".onnx":
-            raise ModelError(f"{path} is neither a checkpoint nor an ONNX file", found=path.suffix or "no suffix")
+    found = resolve(wish.model)
+    path = found.path
+    if not found.is_checkpoint:
+        if found.format.kind != "onnx":
+            raise ModelError(f"{path} is neither a checkpoint nor an ONNX file", found=path.suffix)
         return path
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist", remedy="check the path")
-    from edge_segface.export.onnx_file import export_onnx
+    from edge_segface.export.onnx_export import export_onnx
     from edge_segface.model.checkpoint import load_weights
 
     weights = load_weights(path)
-    size = wish.size or weights.size or 512
+    size = input_size(weights, wish.size)
     out = wish.out.with_name(f"{path.stem}-{size}.onnx")
     if (spec := _spec_of(out)) is not None and spec.parent_sha256 == sha256_of(path) and spec.input_size == size:
-        built.stages.append(Stage("export", out, note="is there"))
+        built.stages.append(BuildStage("export", out, note="is there"))
         return out
     if dry_run:
-        built.stages.append(Stage("export", out))
+        built.stages.append(BuildStage("export", out))
         return out
     on_step("exporting", None)
     start = time.monotonic()
     export_onnx(weights, out, size=size)
-    built.stages.append(Stage("export", out, time.monotonic() - start))
+    built.stages.append(BuildStage("export", out, time.monotonic() - start))
     return out
 
 
 def _lowered(
-    wish: Wish, source: Path, built: Built, judge: Judge | None, *, allow_drop: bool, dry_run: bool, on_step: OnStep
+    wish: BuildRequest,
+    source: Path,
+    built: BuildResult,
+    judge: AccuracyGate | None,
+    *,
+    allow_drop: bool,
+    dry_run: bool,
+    on_step: OnStep,
 ) -> Path:
     """The model in the precision that was asked for."""
     spec = _spec_of(source) if dry_run else spec_of(source)  # in a dry run there may be no export yet
@@ -156,23 +156,23 @@ def _lowered(
         )
     out = wish.out.with_name(f"{source.stem}-{wish.precision}.onnx")
     if _made_of(out, source, wish.calibration) and judge is None:
-        built.stages.append(Stage(wish.precision, out, note="is there"))
+        built.stages.append(BuildStage(wish.precision, out, note="is there"))
         return out
     if dry_run:
-        built.stages.append(Stage(wish.precision, out, note="and judged" if judge else ""))
+        built.stages.append(BuildStage(wish.precision, out, note="and judged" if judge else ""))
         return out
-    from edge_segface.export.lower import lower
+    from edge_segface.quantize.pipeline import reduce_precision
 
     def on_work(words: str, count: int) -> None:  # noqa: ARG001
         on_step(f"{wish.precision}: {words}", None)
 
     calibration = wish.calibration if wish.precision == "int8" else None
     start = time.monotonic()
-    lower(
+    reduce_precision(
         source, wish.precision, calibration, out, judge=judge, allow_drop=allow_drop, threads=wish.threads,
         on_work=on_work,
     )  # fmt: skip
-    built.stages.append(Stage(wish.precision, out, time.monotonic() - start))
+    built.stages.append(BuildStage(wish.precision, out, time.monotonic() - start))
     return out
 
 
@@ -182,7 +182,7 @@ def _made_of(path: Path, source: Path, calibration: Path | None) -> bool:
         return False
     if spec.precision != "int8" or calibration is None:
         return True
-    from edge_segface.calibration.artefact import CalibrationSet
+    from edge_segface.quantize.calibration.artefact import CalibrationSet
 
     return spec.calibration_sha256 == CalibrationSet.load(calibration).sha256
 
@@ -197,7 +197,7 @@ def _spec_of(path: Path) -> ModelSpec | None:
         return None
 
 
-def _to_plan(wish: Wish, model: Path, built: Built, on_step: OnStep) -> None:
+def _to_plan(wish: BuildRequest, model: Path, built: BuildResult, on_step: OnStep) -> None:
     """A plan, with its record beside it."""
     content = model.read_bytes()
     spec = spec_of(model)
@@ -205,7 +205,7 @@ def _to_plan(wish: Wish, model: Path, built: Built, on_step: OnStep) -> None:
     plan = build_plan(wish.runtime, content, spec, wish.plan, on_step)
     device = capability = None
     if wish.runtime == "tensorrt":
-        from edge_segface.engine.cuda import open_cuda
+        from edge_segface.engine.tensorrt.cuda import open_cuda
 
         cuda = open_cuda()
         device = cuda.device.name
@@ -233,15 +233,15 @@ def _to_plan(wish: Wish, model: Path, built: Built, on_step: OnStep) -> None:
     built.record.save(wish.out)
 
 
-def _to_openvino(wish: Wish, model: Path, built: Built, on_step: OnStep) -> None:  # noqa: ARG001
+def _to_openvino(wish: BuildRequest, model: Path, built: BuildResult, on_step: OnStep) -> None:  # noqa: ARG001
     """OpenVINO's own two files, with the ModelSpec in the first; it compiles for the processor when it loads them."""
     on_step("converting", None)
-    from edge_segface.engine.openvino import save_xml
+    from edge_segface.engine.openvino.engine import save_xml
 
     save_xml(model, wish.out)
 
 
-def _to_onnxruntime(wish: Wish, model: Path, built: Built, on_step: OnStep) -> None:  # noqa: ARG001
+def _to_onnxruntime(wish: BuildRequest, model: Path, built: BuildResult, on_step: OnStep) -> None:  # noqa: ARG001
     """The file itself, as ONNX Runtime compiles it when it loads it. It is loaded once, to see that it does."""
     on_step("loading", None)
     load_engine(model).close()

@@ -17,14 +17,14 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_segface import __version__
-from edge_segface.bench.stopwatch import machine
+from edge_segface.assets import BUNDLED
 from edge_segface.board import board_model, l4t_of, power_mode, said_by_nvpmodel, tegra_release
-from edge_segface.engine import load_engine
-from edge_segface.engine.cuda import open_cuda
-from edge_segface.engine.nvidia import EXTRAS, TITLES, load_tensorrt
 from edge_segface.engine.onnxruntime import installed
+from edge_segface.engine.tensorrt.common import EXTRAS, TITLES, load_tensorrt
+from edge_segface.engine.tensorrt.cuda import open_cuda
 from edge_segface.errors import EdgeSegfaceError, first_line
-from edge_segface.weights import DEFAULT_MODEL, bundled_models
+from edge_segface.machine import machine_info
+from edge_segface.models import DEFAULT_MODEL, load_engine
 
 State = Literal["good", "missing", "bad"]  # missing: not installed, and not needed for what is bundled
 
@@ -76,14 +76,14 @@ def report(findings: list[Finding]) -> dict[str, Any]:
     return {
         "schema": 1,
         "edge_segface": __version__,
-        "machine": machine(),
+        "machine": machine_info(),
         "can_run": can_run(findings),
         "findings": [asdict(each) for each in findings],
     }
 
 
 def _system(root: Path) -> Iterator[Finding]:
-    where = machine()
+    where = machine_info()
     yield Finding("system", "Python", "good", f"{platform.python_version()} at {sys.executable}")
     yield Finding("system", "processor", "good", f"{where['cpu']}, {where['cores']} cores, {platform.machine()}")
     if (board := board_model(root)) is not None:
@@ -177,7 +177,7 @@ def _cameras(root: Path) -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    for name in bundled_models():
+    for name in BUNDLED:
 
         def look(name: str = name) -> str:
             with load_engine(name) as engine:

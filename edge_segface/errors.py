@@ -62,7 +62,7 @@ class TrainingError(EdgeSegfaceError):
     """A recipe that cannot be followed, or a run that cannot go on."""
 
 
-class PictureLost(TrainingError):
+class SampleLostError(TrainingError):
     """A picture of a checked dataset that cannot be read any more; only the process that wanted it knows."""
 
 

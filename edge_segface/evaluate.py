@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_segface.data.components import component_counts
 from edge_segface.data.dataset import SQUASHED, Dataset, Sample, resized_labels
 from edge_segface.data.geometry import squeezed
-from edge_segface.data.pieces import piece_counts
 from edge_segface.errors import DatasetError
+from edge_segface.face.parser import FaceParser
 from edge_segface.frames import UInt8Array
 from edge_segface.labels import LabelSpace, lost_parts
 from edge_segface.metrics import ConfusionMatrix
-from edge_segface.parser import FaceParser
 
 Fit = Literal["squash", "whole"]
 BATCH = 8
@@ -104,7 +104,7 @@ def scored(
             truth, labels = (resized_labels(array, (score_size, score_size)) for array in (truth, labels))
         scores.matrix.update(labels, truth)
         classes = len(parser.space)
-        scores.broken[:] += np.abs(piece_counts(labels, classes) - piece_counts(truth, classes))
+        scores.broken[:] += np.abs(component_counts(labels, classes) - component_counts(truth, classes))
         on_done()
     return scores
 

@@ -5,22 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
+from edge_segface import signals
 from edge_segface.errors import OutputError
-
-_ended_by: list[int] = []
-
-
-def end_by_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """A handler of signals that ends the program as Ctrl-C does, so that what is half written is removed."""
-    _ended_by.append(number)
-    sys.exit(128 + number)
 
 
 @contextmanager
@@ -35,8 +26,7 @@ def written_whole(target: Path) -> Iterator[Path]:
         raise cannot_write(target, error) from error
     try:
         yield temporary
-        if _ended_by:  # and a bare except, as copyreg has one, lost what that raised
-            sys.exit(128 + _ended_by[-1])
+        signals.exit_if_received()
         temporary.replace(target)
     except OSError as error:
         if error.filename is not None and Path(error.filename) != temporary:

@@ -12,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 from live import frames
 
-from edge_segface.camera.tracker import Parsed
+from edge_segface.face.tracker import TrackedFace
 from edge_segface.labels import LabelSpace
 
 WATCHED = ("glasses", "hat", "earring", "necklace")
@@ -26,7 +26,7 @@ class Alarm:
         self.worn: dict[tuple[int, str], bool] = defaultdict(bool)
         self.since: dict[tuple[int, str], float] = {}
 
-    def __call__(self, faces: list[Parsed], now_s: float) -> list[str]:
+    def __call__(self, faces: list[TrackedFace], now_s: float) -> list[str]:
         said = []
         for face in faces:
             counts = np.bincount(face.labels.ravel(), minlength=256) / face.labels.size

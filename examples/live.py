@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge_segface.camera.stream import Seen, parse_stream
-from edge_segface.parser import FaceParser
+from edge_segface.face.parser import FaceParser
 
 
 def frames(options: argparse.ArgumentParser) -> tuple[argparse.Namespace, Iterator[Seen]]:

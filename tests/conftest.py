@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_segface.pictures import read_picture
-from edge_segface.weights import PORTRAIT
+from edge_segface.assets import PORTRAIT
+from edge_segface.image_io import read_image
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ def drawn_face() -> np.ndarray:
 
 @pytest.fixture
 def portrait() -> np.ndarray:
-    return read_picture(PORTRAIT)
+    return read_image(PORTRAIT)
 
 
 @pytest.fixture(scope="session")

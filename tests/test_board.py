@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_segface.board import clocks_locked, l4t_of, power_mode, power_state, said_by_nvpmodel
-from tests.test_telemetry import write
+from tests.bench.test_telemetry import write
 
 CPU = "sys/devices/system/cpu/cpu0/cpufreq"
 GPU = "sys/class/devfreq/17000000.gpu"

@@ -13,19 +13,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge_segface.build import Wish, build_engine, runtime_for
-from edge_segface.data.drawn import open_drawn
-from edge_segface.engine import load_engine
-from edge_segface.engine.cuda import Device, open_cuda
-from edge_segface.engine.plan import PlanSettings, _ways, build_plan
-from edge_segface.engine.tensorrt import check_device
+from edge_segface.assets import FOLDER, PORTRAIT
+from edge_segface.build import BuildRequest, build_engine, runtime_for
+from edge_segface.data.synthetic.drawn import open_drawn
+from edge_segface.engine.tensorrt.build import PlanSettings, _ways, build_plan
+from edge_segface.engine.tensorrt.cuda import Device, open_cuda
+from edge_segface.engine.tensorrt.engine import check_device
 from edge_segface.errors import CheckpointError, EngineError, MissingExtra, ModelError
-from edge_segface.export.lower import Judge
-from edge_segface.export.onnx_file import export_onnx
+from edge_segface.export.onnx_export import export_onnx
+from edge_segface.models import load_engine, resolve
+from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.spec import EngineRecord, ModelSpec
-from edge_segface.weights import FOLDER, PORTRAIT, model_path
 from tests.conftest import assert_one_line_error, run_cli
-from tests.test_export import weights_of
+from tests.export.test_export import weights_of
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 
@@ -48,7 +48,9 @@ def spec_of(path: Path) -> ModelSpec:
 @pytest.fixture(scope="module")
 def engine_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("engine") / "e.engine"
-    build_engine(Wish("edge-256", out, "tensorrt-rtx", command="edge-segface build-engine edge-256 --out e.engine"))
+    build_engine(
+        BuildRequest("edge-256", out, "tensorrt-rtx", command="edge-segface build-engine edge-256 --out e.engine")
+    )
     return out
 
 
@@ -68,7 +70,7 @@ def test_every_preset_compiles_for_static_and_dynamic_batches(
 
 
 def test_bundled_int8_compiles_in_int8(tmp_path: Path) -> None:
-    path = model_path("edge-256-int8")
+    path = resolve("edge-256-int8").path
     plan = build_plan("tensorrt-rtx", path.read_bytes(), spec_of(path), PlanSettings())
     assert plan.layers["int8"] > 60
     assert plan.layers["half"] > 300
@@ -81,7 +83,7 @@ def test_steps_rise_to_the_end_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None
     shares: list[float] = []
     out = tmp_path / "x.engine"
     build_engine(
-        Wish("edge-256", out, "tensorrt-rtx"),
+        BuildRequest("edge-256", out, "tensorrt-rtx"),
         on_step=lambda phase, share: shares.append(share) if share is not None else None,
     )
     assert len(shares) > 100
@@ -97,7 +99,7 @@ def test_steps_rise_to_the_end_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None
             _thread.interrupt_main()
 
     with pytest.raises(KeyboardInterrupt):
-        build_engine(Wish("edge-256", out, "tensorrt-rtx"), on_step=interrupt)
+        build_engine(BuildRequest("edge-256", out, "tensorrt-rtx"), on_step=interrupt)
     assert interrupted
     assert not list(tmp_path.iterdir())
 
@@ -203,13 +205,13 @@ def test_typing_is_strong_where_it_can_be() -> None:
 def test_what_cannot_be_built_says_why(settings: dict[str, object], words: str, tmp_path: Path) -> None:
     out = tmp_path / "x.engine"
     with pytest.raises(EngineError, match=words):
-        build_engine(Wish("edge-256", out, "tensorrt-rtx", plan=PlanSettings(**settings)))  # type: ignore[arg-type]
+        build_engine(BuildRequest("edge-256", out, "tensorrt-rtx", plan=PlanSettings(**settings)))  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
 def test_openvino_files_load_without_the_onnx(tmp_path: Path) -> None:
     out = tmp_path / "e.xml"
-    build_engine(Wish("edge-256", out, "openvino"))
+    build_engine(BuildRequest("edge-256", out, "openvino"))
     assert {path.name for path in tmp_path.iterdir()} == {"e.xml", "e.bin"}
     with load_engine("edge-256") as one, load_engine(out, precision="fp32") as fp32, load_engine(out) as auto:
         assert one.spec == fp32.spec
@@ -224,7 +226,7 @@ def test_openvino_files_load_without_the_onnx(tmp_path: Path) -> None:
 
 def test_steps_that_are_done_are_not_done_again(tmp_path: Path) -> None:
     shutil.copy(FOLDER / "edge.pt", tmp_path / "w.pt")
-    wish = Wish(str(tmp_path / "w.pt"), tmp_path / "e.xml", "openvino", size=128)
+    wish = BuildRequest(str(tmp_path / "w.pt"), tmp_path / "e.xml", "openvino", size=128)
     planned = build_engine(wish, dry_run=True)
     assert [stage.what for stage in planned.stages] == ["export", "compile for openvino"]
     assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
@@ -239,17 +241,17 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"no runtime takes a\.plan.*\.engine, \.xml or \.onnx"):
         runtime_for(Path("a.plan"))
     with pytest.raises(EngineError, match=r"engines of openvino are \.xml files"):
-        build_engine(Wish("edge-256", tmp_path / "a.engine", "openvino"))
+        build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "openvino"))
     with pytest.raises(ModelError, match="int8 needs pictures.*--calibration"):
-        build_engine(Wish("edge-256", tmp_path / "a.engine", "tensorrt-rtx", "int8"))
-    judge = Judge(open_drawn("test"), 0.5)
+        build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "tensorrt-rtx", "int8"))
+    judge = AccuracyGate(open_drawn("test"), 0.5)
     with pytest.raises(ModelError, match="stays in int8, so there is no drop"):
-        build_engine(Wish("edge-256-int8", tmp_path / "a.engine", "tensorrt-rtx"), judge=judge)
+        build_engine(BuildRequest("edge-256-int8", tmp_path / "a.engine", "tensorrt-rtx"), judge=judge)
     with pytest.raises(ModelError, match="neither a checkpoint nor"):
-        build_engine(Wish(str(PORTRAIT), tmp_path / "a.engine", "tensorrt-rtx"))
+        build_engine(BuildRequest(str(PORTRAIT), tmp_path / "a.engine", "tensorrt-rtx"))
     (tmp_path / "w.pt").write_bytes(b"x")
     with pytest.raises(CheckpointError):
-        build_engine(Wish(str(tmp_path / "w.pt"), tmp_path / "a.engine", "tensorrt-rtx"))
+        build_engine(BuildRequest(str(tmp_path / "w.pt"), tmp_path / "a.engine", "tensorrt-rtx"))
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from edge_segface.data import Dataset, open_dataset
 from edge_segface.data.dataset import Sample
 from edge_segface.errors import DatasetError
 from edge_segface.evaluate import HELEN_MERGED, Scores, scored
+from edge_segface.face.parser import FaceParser
 from edge_segface.frames import RoI, crop
 from edge_segface.labels import CELEBAMASK19, HELEN11, LAPA11
 from edge_segface.metrics import ConfusionMatrix
-from edge_segface.parser import FaceParser
 from tests.conftest import assert_one_line_error, run_cli
 from tests.trees import write_folder
 
@@ -25,10 +25,10 @@ from tests.trees import write_folder
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The built-in picture cut in three ways, with masks that are wrong in places."""
-    from edge_segface.pictures import read_picture
-    from edge_segface.weights import PORTRAIT
+    from edge_segface.assets import PORTRAIT
+    from edge_segface.image_io import read_image
 
-    image = read_picture(PORTRAIT)
+    image = read_image(PORTRAIT)
     root = tmp_path_factory.mktemp("photographs")
     (root / "images").mkdir()
     (root / "masks").mkdir()

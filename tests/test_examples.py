@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_segface.camera.tracker import Parsed
-from edge_segface.faces import Face
+from edge_segface.face.tracker import TrackedFace
 from edge_segface.frames import ClassMap, RoI
 from edge_segface.labels import CELEBAMASK19
+from edge_segface.regions import Face
+from tests.camera.test_loop import frames_in
 from tests.conftest import ROOT
-from tests.test_loop import frames_in
 
 FOLDER = ROOT / "examples"
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.stem != "live")
@@ -59,10 +59,10 @@ def test_the_background_goes(portrait: np.ndarray) -> None:
 def test_the_alarm_waits_until_it_is_sure() -> None:
     from alarm import Alarm
 
-    def face(hat: bool) -> list[Parsed]:
+    def face(hat: bool) -> list[TrackedFace]:
         labels = np.zeros((64, 64), np.uint8)
         labels[:10] = CELEBAMASK19.id_of("hat") * hat
-        return [Parsed(3, Face((0.0, 0.0, 9.0, 9.0), 1.0), RoI((5.0, 5.0), 20.0), labels)]
+        return [TrackedFace(3, Face((0.0, 0.0, 9.0, 9.0), 1.0), RoI((5.0, 5.0), 20.0), labels)]
 
     alarm = Alarm(CELEBAMASK19, 0.5)
     said = [alarm(face(hat), when_s) for when_s, hat in ((0.0, True), (0.2, False), (0.3, True), (0.7, True))]

@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from edge_segface.cli import Labels
+from edge_segface.cli.app import Labels
 from edge_segface.errors import LabelError
 from edge_segface.labels import (
     CELEBAMASK19,

@@ -8,7 +8,7 @@ import torch
 
 from edge_segface.errors import InputError
 from edge_segface.warp import grids, training
-from edge_segface.warp.running import unwarp_labels, warp_picture
+from edge_segface.warp.running import unwarp_labels, warp_image
 
 LANDMARKS = np.array([[180, 240], [300, 215], [250, 290], [225, 372], [300, 352]], dtype=float)
 
@@ -53,7 +53,7 @@ def test_opencv_samples_as_torch_does(portrait: np.ndarray) -> None:
     image = torch.tensor(square.transpose(2, 0, 1)[None]).float()
     sampled = training.sampled(image, training.warp_grid(torch.tensor(landmarks)[None], 256))
     inside = training.sampled(torch.ones_like(image), training.warp_grid(torch.tensor(landmarks)[None], 256)) > 0.999
-    difference = torch.tensor(warp_picture(square, landmarks).transpose(2, 0, 1)[None]) - sampled
+    difference = torch.tensor(warp_image(square, landmarks).transpose(2, 0, 1)[None]) - sampled
     assert difference[inside].abs().mean() < 0.5
     labels = (square[..., 0] // 64).astype(np.uint8)
     grid = training.unwarp_grid(torch.tensor(landmarks)[None], 256).float()

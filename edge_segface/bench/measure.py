@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.bench.fresh import in_a_fresh_process
-from edge_segface.bench.rounds import PAUSE_S, WARM_UP, interleaved, pictures
-from edge_segface.bench.stopwatch import PAPER_FPS, machine
+from edge_segface.bench.cold_start import in_a_fresh_process
+from edge_segface.bench.interleave import PAUSE_S, WARM_UP, interleaved, pictures
 from edge_segface.bench.sustain import MOVED, at_rest, clocks_of, sustain
 from edge_segface.bench.telemetry import Sampler, sensors
 from edge_segface.board import power_state
-from edge_segface.engine import Engine, Runtime, load_engine
+from edge_segface.engine import Engine, Runtime
 from edge_segface.errors import EdgeSegfaceError, EngineError, first_line
 from edge_segface.files import sha256_of
+from edge_segface.machine import machine_info
+from edge_segface.models import load_engine
+from edge_segface.paper import PAPER_FPS
 
 SCHEMA = 2
 LEAST_WARM_UP_S = 0.2
@@ -66,7 +68,7 @@ class Settings:
 
 
 @contextmanager
-def told(words: str) -> Iterator[None]:
+def as_engine_error(words: str) -> Iterator[None]:
     """Runtimes fail in many ways, and none of them ends a measurement."""
     try:
         yield
@@ -77,7 +79,7 @@ def told(words: str) -> Iterator[None]:
 
 
 @dataclass(eq=False)
-class Case:
+class EngineCase:
     """One engine with one batch of pictures."""
 
     name: str
@@ -93,7 +95,7 @@ class Case:
         return f"{self.name}, batch {len(self.images)}"
 
     def run(self) -> None:
-        with told(f"{self.name} could not run"):
+        with as_engine_error(f"{self.name} could not run"):
             self.engine.infer_all(self.images)
         if times := getattr(self.engine, "gpu_ms", None):
             self.gpu_ms.append(sum(sum(batch) for batch in times))
@@ -116,15 +118,15 @@ def measure(models: Sequence[Model], settings: Settings, on_step: OnStep = no_st
         cases = opened(models, settings, fresh, engines, on_step, failures)
         on_step("measuring")
         seconds, clocks = in_turns(cases, settings)
-        where = {"machine": machine(), "power_state": power_state(), "versions": versions()}
+        where = {"machine": machine_info(), "power_state": power_state(), "versions": versions()}
         rows: list[dict[str, Any]] = []
-        compared: Case | None = None  # the first of those that can be measured
+        compared: EngineCase | None = None  # the first of those that can be measured
         for case in cases:
             try:
                 if case.error is not None:
                     raise EngineError(case.error)
                 on_step(f"throughput of {case.name}")
-                with told(f"{case.name} could not be described"):
+                with as_engine_error(f"{case.name} could not be described"):
                     row = {**described(case, seconds[case], settings), **case.fresh, **where}
                 row["times_as_fast"] = ratio(compared or case, case, seconds)
                 row["throughput_fps"] = round(throughput(case), 2)
@@ -175,7 +177,7 @@ def opened(
     engines: ExitStack,
     on_step: OnStep,
     failures: dict[str, str],
-) -> list[Case]:
+) -> list[EngineCase]:
     """What has run in a process of its own, loaded here and warm."""
     cases = []
     for name, path in models:
@@ -184,14 +186,14 @@ def opened(
             continue
         on_step(f"loading {name}")
         try:
-            with told(f"{name} could not be loaded"):
+            with as_engine_error(f"{name} could not be loaded"):
                 engine = load_engine(path, **settings.engine_options())
         except EdgeSegfaceError as error:
             failures[name] = str(error)
             continue
         engines.callback(engine.close)
         for batch in batches:
-            case = Case(name, path, engine, pictures(engine, batch), fresh[name, batch])
+            case = EngineCase(name, path, engine, pictures(engine, batch), fresh[name, batch])
             until = time.monotonic() + LEAST_WARM_UP_S
             while time.monotonic() < until:
                 case()
@@ -200,8 +202,8 @@ def opened(
 
 
 def in_turns(
-    cases: Sequence[Case], settings: Settings
-) -> tuple[dict[Case, npt.NDArray[np.float64]], dict[str, dict[str, float]]]:
+    cases: Sequence[EngineCase], settings: Settings
+) -> tuple[dict[EngineCase, npt.NDArray[np.float64]], dict[str, dict[str, float]]]:
     """Seconds of each, and where the clocks were meanwhile."""
     for case in cases:
         case.gpu_ms.clear()
@@ -216,7 +218,7 @@ def in_turns(
     return {case: np.array(seconds[f"{at}"]) for at, case in enumerate(cases)}, clocks
 
 
-def ratio(first: Case, case: Case, seconds: dict[Case, npt.NDArray[np.float64]]) -> float:
+def ratio(first: EngineCase, case: EngineCase, seconds: dict[EngineCase, npt.NDArray[np.float64]]) -> float:
     """How many times as fast as the first a picture is: the median over rounds."""
     a_picture = (seconds[one] / len(one.images) for one in (first, case))
     return round(float(np.median(np.divide(*a_picture))), 3)
@@ -244,7 +246,7 @@ def warnings(rows: Sequence[dict[str, Any]], clocks: dict[str, dict[str, float]]
     return said
 
 
-def described(case: Case, seconds: npt.NDArray[np.float64], settings: Settings) -> dict[str, Any]:
+def described(case: EngineCase, seconds: npt.NDArray[np.float64], settings: Settings) -> dict[str, Any]:
     batch = len(case.images)
     milliseconds = 1e3 * seconds
     return {
@@ -266,7 +268,7 @@ def described(case: Case, seconds: npt.NDArray[np.float64], settings: Settings) 
     }
 
 
-def on_the_gpu(case: Case) -> dict[str, float] | None:
+def on_the_gpu(case: EngineCase) -> dict[str, float] | None:
     """Medians: all of it in the rounds; up, compute and down by calls without a CUDA graph, which hides them."""
     if not case.gpu_ms:
         return None
@@ -297,7 +299,7 @@ def statistics(milliseconds: npt.NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def throughput(case: Case, seconds: float = BURST_S) -> float:
+def throughput(case: EngineCase, seconds: float = BURST_S) -> float:
     """Pictures a second, one call right after the other."""
     calls, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:

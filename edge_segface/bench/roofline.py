@@ -28,7 +28,7 @@ BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
-class Reach:
+class KernelEfficiency:
     """What kernels make of a board: shares of its peaks, seconds from one to the next, whether transposes take part."""
 
     work: float
@@ -39,8 +39,8 @@ class Reach:
 
 # At best a layer reaches a peak, which nothing exceeds, and is read transposed where it has to be. What it reaches at
 # worst is a guess, made after what ONNX Runtime reaches of a processor's peaks (benchmarks/estimates.py).
-BEST = Reach(1.0, 1.0, 0.0, transposes=False)
-WORST = Reach(0.2, 0.4, 5e-6, transposes=True)
+BEST = KernelEfficiency(1.0, 1.0, 0.0, transposes=False)
+WORST = KernelEfficiency(0.2, 0.4, 5e-6, transposes=True)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def estimate(layers: Layers, board: Board, precision: str) -> Estimate:
     def bytes_of(layer: Layer) -> int:
         return (layer.elements + layer.weights) * BYTES[precision_of(layer)]
 
-    def seconds(reach: Reach) -> tuple[float, float]:
+    def seconds(reach: KernelEfficiency) -> tuple[float, float]:
         """All of it, and what of it waits for memory."""
         total = waiting = 0.0
         for layer in layers.of:

@@ -12,18 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_segface.bench.stopwatch import machine
-from edge_segface.camera.grabber import Grabber
-from edge_segface.camera.meter import Meter
 from edge_segface.camera.presenter import Presenter
-from edge_segface.camera.sinks import Shown, Sink, Window
+from edge_segface.camera.reader import SourceReader
+from edge_segface.camera.sinks import FrameResult, Sink, Window
 from edge_segface.camera.sources import Source
-from edge_segface.camera.stabiliser import Stabiliser
-from edge_segface.camera.tracker import MAX_FACES, Detector, FaceTracker, class_map_of
+from edge_segface.camera.stats import LoopStats
 from edge_segface.engine.base import check_has_labels
 from edge_segface.errors import EdgeSegfaceError
+from edge_segface.face.parser import FaceParser
+from edge_segface.face.stabiliser import Stabiliser
+from edge_segface.face.tracker import MAX_FACES, Detector, FaceTracker, class_map_of
 from edge_segface.frames import Frame
-from edge_segface.parser import FaceParser
+from edge_segface.machine import machine_info
 
 POLL_S = 0.1
 Say = Callable[[str], None]
@@ -33,7 +33,7 @@ def quiet(words: str) -> None:
     """For whom nothing is said."""
 
 
-def no_sinks(source: Grabber) -> Sequence[Sink]:  # noqa: ARG001
+def no_sinks(source: SourceReader) -> Sequence[Sink]:  # noqa: ARG001
     """For whom the results are enough."""
     return ()
 
@@ -53,14 +53,14 @@ class CameraLoop:
 
     parser: FaceParser
     open_source: Callable[[], Source]
-    open_sinks: Callable[[Grabber], Sequence[Sink]] = no_sinks
+    open_sinks: Callable[[SourceReader], Sequence[Sink]] = no_sinks
     settings: LoopSettings = field(default_factory=LoopSettings)
     say: Say = quiet
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         check_has_labels(self.parser.spec)
-        self.meter = Meter()
+        self.meter = LoopStats()
         self._stabiliser = Stabiliser(len(self.parser.space)) if self.settings.stabilise else None
         self._tracker = FaceTracker(
             self.parser,
@@ -71,7 +71,7 @@ class CameraLoop:
 
     def run(self) -> dict[str, Any]:
         """Returns the report, also after Ctrl-C."""
-        grabber = Grabber(self.open_source, self.meter.watch, self.say)
+        grabber = SourceReader(self.open_source, self.meter.watch, self.say)
         presenter, sinks = None, list[Sink]()
         windows: list[Window] = []
         try:
@@ -93,7 +93,7 @@ class CameraLoop:
                     window.destroy()
         return self._report(grabber, sinks)
 
-    def _loop(self, grabber: Grabber, presenter: Presenter | None, windows: Sequence[Window]) -> None:
+    def _loop(self, grabber: SourceReader, presenter: Presenter | None, windows: Sequence[Window]) -> None:
         while not self.stop.is_set() and self.meter.frames != self.settings.frames:
             start = time.perf_counter()
             try:
@@ -111,7 +111,7 @@ class CameraLoop:
             if not all(window.refresh() for window in windows):
                 return
 
-    def _parse(self, frame: Frame, grabber: Grabber, presenter: Presenter | None) -> None:
+    def _parse(self, frame: Frame, grabber: SourceReader, presenter: Presenter | None) -> None:
         now_s = frame.captured_at_s if grabber.live else frame.index / grabber.fps
         faces = self._tracker.update(frame.image_bgr, now_s, self.meter.watch, alone=grabber.apart)
         with self.meter.watch.stage("paste"):
@@ -121,10 +121,10 @@ class CameraLoop:
             self.meter.finished(frame)
         else:
             lines, numbers = self.meter.lines(), self.meter.numbers()
-            shown = Shown(frame, class_map, faces, lines, numbers, self.settings.opacity)
+            shown = FrameResult(frame, class_map, faces, lines, numbers, self.settings.opacity)
             presenter.put(shown, wait=not grabber.live)
 
-    def _report(self, grabber: Grabber, sinks: Sequence[Sink]) -> dict[str, Any]:
+    def _report(self, grabber: SourceReader, sinks: Sequence[Sink]) -> dict[str, Any]:
         return {
             "schema": 1,
             "model": self.parser.spec.name,
@@ -136,5 +136,5 @@ class CameraLoop:
             "searches": self._tracker.searches,
             "flicker_percent": self._stabiliser.flicker.report() if self._stabiliser else None,
             "sinks": [sink.name for sink in sinks],
-            "machine": machine(),
+            "machine": machine_info(),
         }

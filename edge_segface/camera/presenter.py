@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from edge_segface.camera.meter import Meter
-from edge_segface.camera.sinks import Shown, Sink
+from edge_segface.camera.sinks import FrameResult, Sink
+from edge_segface.camera.stats import LoopStats
 from edge_segface.errors import EdgeSegfaceError
 
 WAITING = 2  # results that may wait for the sinks
@@ -18,14 +18,16 @@ POLL_S = 0.1
 class Presenter:
     """`failed` is what ended it, if it did not end by `close`; the sinks are closed whatever happens."""
 
-    def __init__(self, sinks: Sequence[Sink], meter: Meter, stop: threading.Event, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, sinks: Sequence[Sink], meter: LoopStats, stop: threading.Event, say: Callable[[str], None]
+    ) -> None:
         self._sinks, self._meter, self._stop, self._say = list(sinks), meter, stop, say
         self.failed: BaseException | None = None
-        self._waiting: queue.Queue[Shown | None] = queue.Queue(WAITING)
+        self._waiting: queue.Queue[FrameResult | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="presenter", daemon=True)
         self._thread.start()
 
-    def put(self, shown: Shown, *, wait: bool) -> None:
+    def put(self, shown: FrameResult, *, wait: bool) -> None:
         """Of a live source a result that nobody is ready for is not shown, so that what is shown is never old."""
         if not wait:
             try:
@@ -74,7 +76,7 @@ class Presenter:
                 except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
                     self.failed = self.failed or error
 
-    def _show(self, sink: Sink, shown: Shown) -> None:
+    def _show(self, sink: Sink, shown: FrameResult) -> None:
         try:
             sink.show(shown)
         except EdgeSegfaceError as error:

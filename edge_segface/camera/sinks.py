@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from edge_segface.camera.tracker import Parsed
 from edge_segface.draw import captions, overlay
 from edge_segface.errors import SinkError
+from edge_segface.face.tracker import TrackedFace
 from edge_segface.files import make_folder
 from edge_segface.frames import ClassMap, Frame, UInt8Array
-from edge_segface.pictures import write_picture
+from edge_segface.image_io import write_image
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
 RESERVE_BYTES = 64 << 20  # what a recording leaves of a disk, so that it can still be finished
@@ -32,12 +32,12 @@ ESCAPE = 27
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class FrameResult:
     """A frame with what was found in it; it is drawn once, when the first sink asks for it."""
 
     frame: Frame
     class_map: ClassMap
-    faces: Sequence[Parsed]
+    faces: Sequence[TrackedFace]
     rates: Sequence[str]  # lines of text
     numbers: dict[str, Any] = field(default_factory=dict)
     opacity: float = 0.6
@@ -58,7 +58,7 @@ class Sink(Protocol):
     name: str
     draws: bool  # whether it wants the frame with the classes drawn over it
 
-    def show(self, shown: Shown) -> None: ...
+    def show(self, shown: FrameResult) -> None: ...
 
     def close(self) -> None: ...
 
@@ -76,7 +76,7 @@ class Window:
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         self._shown = False
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: FrameResult) -> None:
         self._picture = shown.drawn
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class Recording:
         self.frames = 0
         self._check_room()
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: FrameResult) -> None:
         picture = shown.drawn
         if self._writer is None:
             self._open(picture)
@@ -201,8 +201,8 @@ class Masks:
         make_folder(folder)
         self._folder = folder
 
-    def show(self, shown: Shown) -> None:
-        write_picture(shown.class_map.labels, self._folder / f"{shown.frame.index:06d}.png")
+    def show(self, shown: FrameResult) -> None:
+        write_image(shown.class_map.labels, self._folder / f"{shown.frame.index:06d}.png")
 
     def close(self) -> None:
         pass

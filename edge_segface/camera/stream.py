@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
-from edge_segface.bench.stopwatch import Stopwatch
-from edge_segface.camera.sources import Wanted, open_source
-from edge_segface.camera.tracker import MAX_FACES, FaceTracker, Parsed, class_map_of
+from edge_segface.camera.sources import CameraRequest, open_source
+from edge_segface.face.parser import FaceParser
+from edge_segface.face.tracker import MAX_FACES, FaceTracker, TrackedFace, class_map_of
 from edge_segface.frames import ClassMap, UInt8Array
-from edge_segface.parser import FaceParser
+from edge_segface.timing import Stopwatch
 
 
 class Seen(NamedTuple):
     image_bgr: UInt8Array
     class_map: ClassMap  # background outside the faces
-    faces: list[Parsed]
+    faces: list[TrackedFace]
 
 
 def parse_stream(
-    source: str, parser: FaceParser, *, max_faces: int = MAX_FACES, wanted: Wanted | None = None
+    source: str, parser: FaceParser, *, max_faces: int = MAX_FACES, wanted: CameraRequest | None = None
 ) -> Iterator[Seen]:
     """Every frame of a source as `edge-segface webcam` names it, until it ends or breaks off.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_segface.data.celebamask import open_celebamask
 from edge_segface.data.dataset import Dataset, OnChecked, Sample, checked
-from edge_segface.data.drawn import open_drawn
-from edge_segface.data.folder import open_folder
-from edge_segface.data.helen import open_helen
-from edge_segface.data.lapa import open_lapa
+from edge_segface.data.readers.celebamask import open_celebamask
+from edge_segface.data.readers.folder import open_folder
+from edge_segface.data.readers.helen import open_helen
+from edge_segface.data.readers.lapa import open_lapa
+from edge_segface.data.synthetic.drawn import open_drawn
 from edge_segface.errors import DatasetError
 from edge_segface.labels import CELEBAMASK19, LabelSpace
 

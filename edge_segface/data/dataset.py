@@ -21,8 +21,8 @@ import numpy.typing as npt
 from edge_segface.errors import DatasetError, ImageError, OutputError, first_line
 from edge_segface.files import cache_folder, write_text
 from edge_segface.frames import UInt8Array
+from edge_segface.image_io import is_cut_short, read_image
 from edge_segface.labels import LabelSpace, remap_table
-from edge_segface.pictures import is_cut_short, read_picture
 
 NAMED_AT_MOST = 3
 READ_TOGETHER = 64
@@ -158,11 +158,11 @@ def read_lines(path: Path) -> list[str]:
         raise DatasetError(f"{path} cannot be read", found=first_line(error), remedy="save it as UTF-8") from error
 
 
-def read_image(path: Path) -> UInt8Array:
+def read_sample_image(path: Path) -> UInt8Array:
     if not path.is_file():
         raise SampleError("picture missing", found=path.name)
     try:
-        return read_picture(path)
+        return read_image(path)
     except ImageError as error:
         raise SampleError("unreadable picture", found=error.found or path.name) from error
 

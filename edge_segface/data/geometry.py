@@ -15,7 +15,7 @@ Colour = tuple[float, float, float]
 UNSEEN = (0.0, 0.0, 0.0)
 
 
-def placed(
+def similarity_matrix(
     centre_xy: Points, at_xy: tuple[float, float], scale: float, angle_deg: float, mirror: bool = False
 ) -> Matrix:
     """Turns (clockwise as seen), scales and maybe mirrors around `centre_xy`, which then lies at `at_xy`."""
@@ -26,12 +26,12 @@ def placed(
     return np.column_stack((turn, np.asarray(at_xy) - turn @ np.asarray(centre_xy)))
 
 
-def moved_points(points_xy: Points, matrix: Matrix) -> Points:
+def warp_points(points_xy: Points, matrix: Matrix) -> Points:
     moved: Points = points_xy @ matrix[:, :2].T + matrix[:, 2]
     return moved
 
 
-def moved_picture(
+def warp_image(
     image: UInt8Array, matrix: Matrix, size_wh: tuple[int, int], outside: Colour | None = UNSEEN
 ) -> UInt8Array:
     """`outside` is the colour beyond the picture, or None to mirror it there."""
@@ -39,7 +39,7 @@ def moved_picture(
     return _warped(image, matrix, size_wh, cv2.INTER_LINEAR, outside)
 
 
-def moved_labels(labels: UInt8Array, matrix: Matrix, size_wh: tuple[int, int]) -> UInt8Array:
+def warp_labels(labels: UInt8Array, matrix: Matrix, size_wh: tuple[int, int]) -> UInt8Array:
     """Background beyond the picture. Mirroring there, as for pictures, would need left and right swapped."""
     return _warped(labels, matrix, size_wh, cv2.INTER_NEAREST, UNSEEN)
 

@@ -1,7 +1,11 @@
-"""Engines: what runs a model. `load_engine` picks one by the file."""
+"""Engines: one class for each runtime, all with the same interface.
+
+`edge_segface.models.load_engine` also accepts bundled names and checkpoints; use it unless you have a file.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -10,47 +14,26 @@ from typing import Any, Literal
 from edge_segface.engine.base import Engine
 from edge_segface.errors import ModelError
 
-__all__ = ["RUNTIMES", "Engine", "Runtime", "load_engine"]
-
+__all__ = ["Engine", "Runtime", "open_engine"]
 
 Runtime = Literal["onnxruntime", "openvino", "tensorrt"]
-RUNTIMES: dict[str, tuple[Runtime, ...]] = {
-    ".onnx": ("onnxruntime", "openvino"),
-    ".xml": ("openvino",),
-    ".engine": ("tensorrt",),  # or TensorRT-RTX, as its record says
-}
-CLASSES: dict[Runtime, tuple[str, str]] = {
+ENGINE_CLASSES: dict[Runtime, tuple[str, str]] = {  # imported when used: each needs packages of its own
     "onnxruntime": ("onnxruntime", "OnnxRuntimeEngine"),
-    "openvino": ("openvino", "OpenVinoEngine"),
-    "tensorrt": ("tensorrt", "TensorRtEngine"),
+    "openvino": ("openvino.engine", "OpenVinoEngine"),
+    "tensorrt": ("tensorrt.engine", "TensorRtEngine"),
 }
 
 
-def load_engine(model: str | Path, *, runtime: Runtime | None = None, **options: Any) -> Engine:
-    """A bundled name or a model file -> an engine; `options` are those of its class.
-
-    `runtime`: what runs it, where more than one can; ONNX Runtime for an .onnx file unless told otherwise.
-    """
-    from edge_segface.weights import model_path
-
-    path = model_path(model)
-    suffix = path.suffix.lower()
-    if suffix in (".pt", ".pth", ".safetensors"):
+def open_engine(path: Path, runtimes: Sequence[Runtime], runtime: Runtime | None = None, **options: Any) -> Engine:
+    """Open a model file in `runtime`, or in the first of the `runtimes` that execute such files."""
+    chosen = runtime or runtimes[0]
+    if chosen not in runtimes:
         raise ModelError(
-            f"{path} holds weights, which run after export", remedy=f"run: edge-segface export {path} --out F.onnx"
+            f"{chosen} does not run {path.suffix.lower()} files", found=path, remedy=f"use {' or '.join(runtimes)}"
         )
-    if suffix not in RUNTIMES:
-        raise ModelError(
-            f"no engine runs {path}", found=suffix or "no suffix", remedy="give an .onnx, .xml or .engine file"
-        )
-    chosen = runtime or RUNTIMES[suffix][0]
-    if chosen not in RUNTIMES[suffix]:
-        raise ModelError(
-            f"{chosen} does not run {suffix} files", found=path, remedy=f"take {' or '.join(RUNTIMES[suffix])}"
-        )
-    module, name = CLASSES[chosen]
-    kind = getattr(import_module(f"edge_segface.engine.{module}"), name)
-    if strange := set(options) - set(signature(kind).parameters):
-        raise ModelError(f"{chosen} has no setting {', '.join(sorted(strange))}", remedy="leave it out")
-    engine: Engine = kind(path, **options)
+    module, name = ENGINE_CLASSES[chosen]
+    engine_class = getattr(import_module(f"edge_segface.engine.{module}"), name)
+    if unknown := set(options) - set(signature(engine_class).parameters):
+        raise ModelError(f"{chosen} has no option {', '.join(sorted(unknown))}", remedy="leave it out")
+    engine: Engine = engine_class(path, **options)
     return engine

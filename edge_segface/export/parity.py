@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from edge_segface.assets import PORTRAIT
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.errors import ParityError
 from edge_segface.frames import RoI, UInt8Array, crop, pasted
+from edge_segface.image_io import read_image
 from edge_segface.model.checkpoint import Weights
 from edge_segface.model.segface import SegFace, normalised
-from edge_segface.pictures import read_picture
-from edge_segface.weights import PORTRAIT
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def check_parity(path: Path, weights: Weights, limits: Limits = FULL) -> Parity:
     With some weights torch in 32 bits is itself far from the exact result. Then the file must be about as near to
     that, taken as torch in 64 bits, as torch in 32 bits is.
     """
-    image = read_picture(PORTRAIT)
+    image = read_image(PORTRAIT)
     roi = RoI.whole((image.shape[0], image.shape[1]))
     with OnnxRuntimeEngine(path) as engine:
         spec = engine.spec

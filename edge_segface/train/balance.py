@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 
 from edge_segface.data import Dataset
-from edge_segface.data.augment import whole
+from edge_segface.data.augment.augment import letterboxed
 from edge_segface.errors import TrainingError
 from edge_segface.evaluate import batches_of, scored
+from edge_segface.face.parser import FaceParser
 from edge_segface.labels import LabelSpace
 from edge_segface.metrics import ConfusionMatrix
 from edge_segface.model.checkpoint import Weights
 from edge_segface.model.segface import normalised
 from edge_segface.model.torch_engine import TorchEngine
-from edge_segface.parser import FaceParser
 
 PIXELS = 4_000_000  # looked at in all
 STEPS = (1.0, 0.5, 0.25)
@@ -41,13 +41,13 @@ class Balanced:
 
 
 @dataclass(frozen=True, eq=False)
-class Pixels:
+class PixelSample:
     logits: npt.NDArray[np.float32]  # pixels classes
     labels: npt.NDArray[np.uint8]
     picture: npt.NDArray[np.int64]  # which one each is of
 
-    def of(self, which: npt.NDArray[np.bool_]) -> Pixels:
-        return Pixels(self.logits[which], self.labels[which], self.picture[which])
+    def of(self, which: npt.NDArray[np.bool_]) -> PixelSample:
+        return PixelSample(self.logits[which], self.labels[which], self.picture[which])
 
 
 def balance(weights: Weights, dataset: Dataset, size: int) -> Balanced:
@@ -78,23 +78,23 @@ def balance(weights: Weights, dataset: Dataset, size: int) -> Balanced:
 
 
 @torch.inference_mode()
-def looked_at(weights: Weights, dataset: Dataset, size: int) -> Pixels:
+def looked_at(weights: Weights, dataset: Dataset, size: int) -> PixelSample:
     """Logits and labels of some pixels of every picture, the same at each call."""
     generator = np.random.default_rng(0)
     each = min(size * size, max(1, PIXELS // len(dataset)))
     logits, labels = [], []
     for samples in batches_of(dataset):
-        squares, truths, _ = zip(*(whole(sample, size) for sample in samples), strict=True)
+        squares, truths, _ = zip(*(letterboxed(sample, size) for sample in samples), strict=True)
         found = weights.model(normalised(np.stack(squares)))
         found = F.interpolate(found, size=(size, size), mode="bilinear", align_corners=False)
         for rows, truth in zip(found.flatten(2).transpose(1, 2), truths, strict=True):
             where = generator.choice(size * size, each, replace=False)
             logits.append(rows[where].numpy())
             labels.append(truth.reshape(-1)[where])
-    return Pixels(np.concatenate(logits), np.concatenate(labels), np.repeat(np.arange(len(dataset)), each))
+    return PixelSample(np.concatenate(logits), np.concatenate(labels), np.repeat(np.arange(len(dataset)), each))
 
 
-def chosen(pixels: Pixels, space: LabelSpace) -> npt.NDArray[np.float64]:
+def chosen(pixels: PixelSample, space: LabelSpace) -> npt.NDArray[np.float64]:
     """One class after the other, in steps that shrink, as long as the mean F1 gains."""
     offset = np.zeros(len(space))
     best = counts(pixels, offset, space).mean_f1()
@@ -111,7 +111,7 @@ def chosen(pixels: Pixels, space: LabelSpace) -> npt.NDArray[np.float64]:
     return offset
 
 
-def counts(pixels: Pixels, offset: npt.NDArray[np.float64], space: LabelSpace) -> ConfusionMatrix:
+def counts(pixels: PixelSample, offset: npt.NDArray[np.float64], space: LabelSpace) -> ConfusionMatrix:
     matrix = ConfusionMatrix(space)
     matrix.update((pixels.logits + offset.astype(np.float32)).argmax(axis=1).astype(np.uint8), pixels.labels)
     return matrix

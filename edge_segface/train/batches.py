@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from edge_segface.data.augment import Augmentation
-from edge_segface.data.pieces import pieces_of
+from edge_segface.data.augment.augment import Augmentation
+from edge_segface.data.components import label_components
 from edge_segface.data.sampling import Batches, Place
-from edge_segface.errors import EdgeSegfaceError, PictureLost, TrainingError
+from edge_segface.errors import EdgeSegfaceError, SampleLostError, TrainingError
+from edge_segface.signals import ignore_in_worker
 from edge_segface.train.recipe import Consensus
 
 Item = tuple[str, tuple[object, ...]]
@@ -45,7 +45,7 @@ class Batch:
         return Batch(change(self.images), change(self.labels), each(self.landmarks), each(self.pieces), self.names)
 
 
-class Places(TorchDataset["Item | EdgeSegfaceError"]):
+class AugmentedDataset(TorchDataset["Item | EdgeSegfaceError"]):
     """Place of an epoch -> picture, labels, landmarks and pieces, the same whoever asks and whenever.
 
     What goes wrong with a picture is handed on like one: what a worker raises would arrive as the text of its trace.
@@ -60,11 +60,13 @@ class Places(TorchDataset["Item | EdgeSegfaceError"]):
             image, labels, landmarks = self.augment(index, np.random.default_rng([self.seed, epoch, place]))
         except EdgeSegfaceError as error:
             return error
-        pieces = pieces_of(labels, self.consensus.min_area, self.consensus.most) if self.consensus.weight else None
+        pieces = (
+            label_components(labels, self.consensus.min_area, self.consensus.most) if self.consensus.weight else None
+        )
         return self.names[index], (image, labels, landmarks, pieces)
 
 
-def loader(places: Places, batches: Batches, workers: int, *, pin: bool) -> Iterator[Batch]:
+def loader(places: AugmentedDataset, batches: Batches, workers: int, *, pin: bool) -> Iterator[Batch]:
     if workers and "fork" not in multiprocessing.get_all_start_methods():
         raise TrainingError("this system cannot start workers that share a dataset", remedy="say --workers 0")
     data: DataLoader[Any] = DataLoader(
@@ -83,7 +85,7 @@ def loader(places: Places, batches: Batches, workers: int, *, pin: bool) -> Iter
 def _unbroken(data: Iterator[Batch | str]) -> Iterator[Batch]:
     for batch in data:
         if isinstance(batch, str):
-            raise PictureLost(batch, remedy="mend it, then go on with --resume")
+            raise SampleLostError(batch, remedy="mend it, then go on with --resume")
         yield batch
 
 
@@ -111,5 +113,4 @@ def _collated(read: list[Item | EdgeSegfaceError]) -> Batch | str:
 def _begin_worker(_: int) -> None:
     """One thread a worker. A Ctrl-C in a terminal reaches all processes; the one that trains answers it."""
     cv2.setNumThreads(0)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_in_worker()

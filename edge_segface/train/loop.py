@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any
 
 import cv2
@@ -20,26 +17,27 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from edge_segface.data import Dataset
-from edge_segface.data.augment import augmentation
+from edge_segface.data.augment.augment import augmentation
 from edge_segface.data.dataset import class_pixels, in_memory, resized_labels
 from edge_segface.data.sampling import Batches, repeat_factors
 from edge_segface.draw import colour, overlay
 from edge_segface.errors import EdgeSegfaceError, TrainingError
 from edge_segface.evaluate import Scores, fit_of, parsed, scored
+from edge_segface.face.parser import FaceParser
 from edge_segface.files import cannot_write
 from edge_segface.frames import ClassMap, UInt8Array
+from edge_segface.image_io import find_images
 from edge_segface.labels import label_space
 from edge_segface.model.checkpoint import Weights, save_weights
 from edge_segface.model.segface import SegFace
 from edge_segface.model.torch_engine import TorchEngine
-from edge_segface.parser import FaceParser
-from edge_segface.pictures import find_pictures
-from edge_segface.train.batches import Batch, Places, loader
+from edge_segface.signals import stop_on_signal
+from edge_segface.train.batches import AugmentedDataset, Batch, loader
 from edge_segface.train.ema import Ema
 from edge_segface.train.recipe import Recipe, plain
-from edge_segface.train.run import Run
+from edge_segface.train.run_folder import RunFolder
 from edge_segface.train.setup import (
-    Machines,
+    Devices,
     check_batches,
     check_fits,
     learning_rate,
@@ -47,7 +45,7 @@ from edge_segface.train.setup import (
     make_optimizer,
     start_fabric,
     starting_network,
-)  # fmt: skip
+)
 
 LOOK_EVERY = 20  # steps between looks at the losses, each of which waits for the device
 SAVE_SECONDS = 600.0  # an epoch that takes longer is saved in between
@@ -71,7 +69,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trained:
-    run: Run
+    run: RunFolder
     steps: int
     best_f1: float | None
     stopped: bool  # by Ctrl-C, before the end
@@ -84,20 +82,20 @@ def train(
     recipe: Recipe,
     train_set: Dataset,
     val_set: Dataset,
-    run: Run,
-    machines: Machines | None = None,
+    run: RunFolder,
+    machines: Devices | None = None,
     *,
     resume: bool = False,
     on_progress: OnProgress = lambda _: None,
 ) -> Trained:
     """Follows a recipe to its end, or to Ctrl-C, which saves first. What comes out does not depend on interruptions."""
-    machines = machines or Machines()
+    machines = machines or Devices()
     fabric = start_fabric(recipe, machines)
     torch.manual_seed(recipe.seed)
     space = label_space(recipe.label_space)
     data: dict[str, Any] = {"train": described(train_set), "val": described(val_set)}
     if recipe.augmentation == "camera" and recipe.camera.backdrops:
-        data["backdrops"] = digest_of(path.name for path in find_pictures([recipe.camera.backdrops]))
+        data["backdrops"] = digest_of(path.name for path in find_images([recipe.camera.backdrops]))
     train_set, val_set = in_memory(train_set.to_space(space), IN_MEMORY_BYTES), val_set.to_space(space)
     check_fits(recipe, train_set)
     state = run.load(recipe, data) if resume else None
@@ -139,7 +137,7 @@ def train(
         training.on_leader(lambda: run.begin(recipe, data))
         training.save()  # whatever ends the run from here on, it can go on
     augment = augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
-    places = Places(augment, train_set.names, recipe.seed, recipe.consensus)
+    places = AugmentedDataset(augment, train_set.names, recipe.seed, recipe.consensus)
     stream = loader(places, batches, machines.workers, pin=fabric.device.type == "cuda")
     return training.follow(stream, on_progress)
 
@@ -150,7 +148,7 @@ class Training:
 
     fabric: Any
     recipe: Recipe
-    run: Run
+    run: RunFolder
     wrapped: Any  # the learner, with what several devices put around it
     learner: Any
     ema: Ema[SegFace] | None
@@ -177,7 +175,8 @@ class Training:
         saved_s = looked_s = time.monotonic()
         looked_step = self.step
         stopped = False
-        with stop_signals() as asked:
+        stop = threading.Event()
+        with stop_on_signal(stop.set):
             while self.step < self.steps and not stopped:
                 epoch = self.step // self.batches.steps_per_epoch
                 self.one_step(data, epoch)
@@ -187,7 +186,7 @@ class Training:
                     progress.loss = self.look()
                     now_s = time.monotonic()
                     progress.images_per_s = (self.step - looked_step) * self.recipe.batch / (now_s - looked_s)
-                    stopped = self.agreed(bool(asked))
+                    stopped = self.agreed(stop.is_set())
                     if at_end:
                         self.end_epoch(epoch, progress, board)
                     if at_end or stopped or self.agreed(now_s - saved_s > SAVE_SECONDS):
@@ -384,24 +383,3 @@ def examples(parser: FaceParser, dataset: Dataset, size: int) -> Iterator[UInt8A
         image = np.asarray(cv2.resize(sample.image_bgr, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         found, truth = (ClassMap(resized_labels(ids, size_wh), parser.space) for ids in (labels, sample.labels))
         yield np.hstack((image, overlay(image, found), colour(truth)))
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """A list that fills when the program is asked to end, so that it ends between two steps; asked again, at once."""
-    asked: list[int] = []
-    before: dict[int, Any] = {}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
-            before[number](number, frame)
-        asked.append(number)
-
-    for number in map(int, (signal.SIGINT, signal.SIGTERM)):
-        if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(number)):
-            before[number] = signal.signal(number, ask)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
-from edge_segface.data.augment import AUGMENTATIONS, Camera
+from edge_segface.data.augment.augment import AUGMENTATIONS, Camera
 from edge_segface.errors import TrainingError
 from edge_segface.model.build import PRESETS
 from edge_segface.spec import SIZES

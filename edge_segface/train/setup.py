@@ -32,7 +32,7 @@ PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "
 
 
 @dataclass(frozen=True)
-class Machines:
+class Devices:
     """Where to train. Under torchrun the processes that it started are taken, whatever `devices` and `nodes` say."""
 
     accelerator: str = "auto"
@@ -42,7 +42,7 @@ class Machines:
     workers: int = 2 if sys.platform == "linux" else 0  # which share an open dataset by fork
 
 
-def start_fabric(recipe: Recipe, machines: Machines) -> Fabric:
+def start_fabric(recipe: Recipe, machines: Devices) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would say which precision it uses
     devices, nodes = machines.devices, machines.nodes
     if each := os.environ.get("LOCAL_WORLD_SIZE"):  # torchrun has started the processes already

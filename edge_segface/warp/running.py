@@ -10,7 +10,7 @@ from edge_segface.frames import OUTSIDE_BGR, UInt8Array
 from edge_segface.warp.grids import unwarp_places, warp_places
 
 
-def warp_picture(square_bgr: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Array:
+def warp_image(square_bgr: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Array:
     """A square picture as the network wants to see it, given five landmarks in its pixels."""
     map_x, map_y = _sampling_maps(warp_places(landmarks_xy, square_bgr.shape[0]))
     warped = cv2.remap(

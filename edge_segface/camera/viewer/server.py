@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from edge_segface.camera.sinks import Shown
+from edge_segface.camera.sinks import FrameResult
 from edge_segface.errors import MissingExtra, SinkError
 from edge_segface.labels import LabelSpace
 
@@ -54,7 +54,7 @@ class PageSink:
             import uvicorn
         except ModuleNotFoundError as error:
             raise MissingExtra(str(error.name), "viewer", "the web page") from error
-        self._socket = bound(host, port)
+        self._socket = bind_socket(host, port)
         port = self._socket.getsockname()[1]
         self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
         shown_host = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
@@ -76,7 +76,7 @@ class PageSink:
     def viewers(self) -> int:
         return self._stream.viewers
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: FrameResult) -> None:
         now = time.monotonic()
         if self._stream.viewers and now >= self._next_s:
             self._next_s = max(self._next_s + 1 / MOST_FPS, now - 1 / MOST_FPS)
@@ -207,7 +207,7 @@ def about(space: LabelSpace) -> dict[str, Any]:
     return {"classes": classes}
 
 
-def message_of(shown: Shown) -> bytes:
+def message_of(shown: FrameResult) -> bytes:
     image, labels = shown.frame.image_bgr, shown.class_map.labels
     if image.shape[1] > WIDEST:
         size_wh = (WIDEST, max(1, round(image.shape[0] * WIDEST / image.shape[1])))
@@ -244,7 +244,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     made = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

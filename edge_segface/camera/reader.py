@@ -1,0 +1,110 @@
+"""The thread that reads a source: of a camera the newest frame counts, of a file every one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from edge_segface.camera.sources import Source
+from edge_segface.errors import SourceError
+from edge_segface.frames import Frame
+from edge_segface.timing import Stopwatch
+
+FIRST_PAUSE_S = 0.2  # before a source that broke off is opened again; twice as long each time
+LONGEST_PAUSE_S = 5.0
+
+
+class SourceReader:
+    """Frames of a source that is opened, and, if it is live, opened again as often as it breaks off.
+
+    A source that does not open at first is an error at once: a wrong address must not be waited for.
+    """
+
+    def __init__(self, open_source: Callable[[], Source], watch: Stopwatch, on_event: Callable[[str], None]) -> None:
+        self._open, self._watch, self._on_event = open_source, watch, on_event
+        self._source = open_source()
+        self.live = self._source.live
+        self.description = self._source.description
+        self.fps, self.apart = self._source.fps, self._source.apart
+        self.dropped = 0
+        self.reconnects = 0
+        self._frame: Frame | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._stop = threading.Event()
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="grabber", daemon=True)
+        self._thread.start()
+
+    def next(self, timeout_s: float) -> Frame | None:
+        """The next frame; None if there is none yet. At the end `ended` is true, and an error has been raised."""
+        with self._change:
+            self._change.wait_for(lambda: self._frame is not None or self._ended, timeout_s)
+            frame, self._frame = self._frame, None
+            self._change.notify_all()
+            if frame is None and self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            return frame
+
+    @property
+    def ended(self) -> bool:
+        with self._change:
+            return self._ended and self._frame is None
+
+    def close(self) -> None:
+        self._stop.set()
+        with self._change:
+            self._change.notify_all()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        index = 0
+        try:
+            while not self._stop.is_set():
+                try:
+                    with self._watch.stage("capture"):
+                        image = self._source.read()
+                    if image is None:
+                        break
+                    frame = Frame(image, index, time.monotonic())
+                except SourceError as error:
+                    if not self.live:
+                        raise
+                    self._reopen(error)
+                    continue
+                index += 1
+                self._hand_over(frame)
+        except BaseException as error:  # noqa: BLE001 - of this thread; `next` raises it in the one that waits
+            self._error = error
+        finally:
+            self._source.close()
+            with self._change:
+                self._ended = True
+                self._change.notify_all()
+
+    def _hand_over(self, frame: Frame) -> None:
+        with self._change:
+            if self.live:
+                self.dropped += self._frame is not None
+            else:
+                self._change.wait_for(lambda: self._frame is None or self._stop.is_set())
+            self._frame = frame
+            self._change.notify_all()
+
+    def _reopen(self, error: SourceError) -> None:
+        self._on_event(f"{error}; trying again")
+        self._source.close()
+        pause = FIRST_PAUSE_S
+        while not self._stop.wait(pause):
+            try:
+                self._source = self._open()
+            except SourceError as again:
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                self._on_event(f"{again}; next try in {pause:.1f} s")
+                continue
+            self.reconnects += 1
+            self.description = self._source.description
+            self._on_event(f"back: {self.description}")
+            return

@@ -1,0 +1,69 @@
+"""A camera loop with all that was asked for around it: what `edge-segface webcam` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edge_segface.camera.loop import CameraLoop, LoopSettings, Say
+from edge_segface.camera.reader import SourceReader
+from edge_segface.camera.sinks import Masks, Recording, Sink, Window, has_display
+from edge_segface.camera.sources import CameraRequest, open_source
+from edge_segface.face.parser import FaceParser
+from edge_segface.signals import stop_on_signal
+
+
+@dataclass(frozen=True)
+class Outputs:
+    window: bool = False
+    record: Path | None = None
+    masks: Path | None = None
+    serve: str | None = None
+
+
+def run_webcam(
+    parser: FaceParser,
+    source: str,
+    wanted: CameraRequest,
+    outputs: Outputs,
+    settings: LoopSettings,
+    *,
+    say: Say,
+    shown: Callable[[CameraLoop], AbstractContextManager[None]],
+) -> dict[str, Any]:
+    """Runs until the source ends, or Ctrl-C, SIGTERM or `q` end it, and returns the report."""
+    sinks = partial(open_sinks, parser, outputs, say)
+    loop = CameraLoop(parser, partial(open_source, source, wanted), sinks, settings, say, wanted.stop)
+    with shown(loop), stop_on_signal(wanted.stop.set):
+        return loop.run()
+
+
+def open_sinks(parser: FaceParser, outputs: Outputs, say: Say, grabber: SourceReader) -> list[Sink]:
+    """All of them, or, if one cannot be had, none."""
+    with ExitStack() as undo:
+        sinks: list[Sink] = []
+
+        def add(sink: Sink) -> None:
+            sinks.append(sink)
+            undo.callback(sink.close)
+
+        if outputs.serve is not None:
+            from edge_segface.camera.viewer.server import PageSink
+
+            page = PageSink(outputs.serve, parser.space)
+            add(page)
+            say(f"page: {page.url}")
+        if outputs.record is not None:
+            add(Recording(outputs.record, grabber.fps, live=grabber.live))
+        if outputs.masks is not None:
+            add(Masks(outputs.masks))
+        if outputs.window and has_display():
+            add(Window("edge-segface"))
+        elif outputs.window and outputs.serve is None:
+            say("there is no display, so no window; --serve 127.0.0.1:8080 shows a page instead")
+        undo.pop_all()
+        return sinks

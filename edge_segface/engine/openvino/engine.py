@@ -1,0 +1,181 @@
+"""OpenVINO, for x86 boxes: bfloat16 where the processor multiplies it, and int8 files by their Q/DQ."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.engine.base import check_has_labels, check_images, check_model_file, check_tensors, check_threads
+from edge_segface.engine.onnxruntime import spec_of
+from edge_segface.engine.openvino.layout import optimise_for_openvino
+from edge_segface.errors import MissingExtra, ModelError, first_line
+from edge_segface.files import write_bytes
+from edge_segface.frames import UInt8Array
+from edge_segface.spec import METADATA_KEY, ModelSpec
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Hint = Literal["latency", "throughput"]
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+SPEC_PATH = ["edge_segface", "spec"]  # in the rt_info of an .xml
+
+
+class OpenVinoEngine:
+    """One network compiled for pictures one by one, which OpenVINO runs faster than batches of any size.
+
+    `precision`: what is not in int8 is computed in; `auto` leaves it to OpenVINO, which takes bf16 where the processor
+    has it. `hint`: `latency` gives all cores to one picture, `throughput` runs several of a batch side by side.
+    `cache`: a folder in which OpenVINO keeps what it compiled. It may be shared by threads.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        precision: Precision = "auto",
+        hint: Hint = "latency",
+        device: str = "CPU",
+        cache: Path | None = None,
+    ) -> None:
+        core = open_core()
+        import openvino as ov
+
+        model, self.spec = read_model(core, path)
+        model.reshape({0: [1, self.spec.input_size, self.spec.input_size, 3]})
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
+        if check_threads(threads):
+            settings["INFERENCE_NUM_THREADS"] = threads
+        if precision != "auto":
+            settings["INFERENCE_PRECISION_HINT"] = HINTS[precision]
+        if cache is not None:
+            settings["CACHE_DIR"] = str(cache)
+        try:
+            usual = core.get_property(device, "INFERENCE_PRECISION_HINT").to_string()
+            wide = settings.get("INFERENCE_PRECISION_HINT", usual) in ("f32", "bf16")
+            compiled = core.compile_model(optimise_for_openvino(model, wide=wide and device == "CPU"), device, settings)
+            used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        except RuntimeError as error:
+            raise ModelError(
+                f"OpenVINO cannot compile {path} for {device}",
+                found=first_line(error),
+                remedy=f"it sees {', '.join(core.available_devices)}",
+            ) from error
+        self._request: ov.InferRequest | None = compiled.create_infer_request()
+        self._queue = ov.AsyncInferQueue(compiled, 0) if hint == "throughput" else None
+        self._lock = threading.Lock()  # a request serves one caller at a time, and so does a queue
+        self.description = (
+            f"OpenVINO {ov.__version__.split('-')[0]}, {device}, {used}, {threads or 'all'} threads, {hint}"
+        )
+
+    def infer(self, images: UInt8Array) -> UInt8Array:
+        check_has_labels(self.spec)
+        return self.infer_all(images)["labels"]
+
+    def infer_all(self, images: UInt8Array) -> dict[str, npt.NDArray[Any]]:
+        if self._request is None:
+            raise ModelError(f"the engine of {self.spec.name} is closed", remedy="open it again")
+        images = check_images(images, self.spec)
+        with self._lock:
+            queue = self._queue
+            found = one_by_one(self._request, images) if queue is None else side_by_side(queue, images)
+        outputs = zip(*found, strict=True)
+        return {
+            name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            for name, arrays in zip(self.spec.outputs, outputs, strict=True)
+        }
+
+    def close(self) -> None:
+        self._request = self._queue = None
+
+    def __enter__(self) -> OpenVinoEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def one_by_one(request: ov.InferRequest, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
+    found = []
+    for index in range(len(images)):
+        request.infer({0: images[index : index + 1]}, share_inputs=True)
+        found.append(results_of(request))
+    return found
+
+
+def side_by_side(queue: ov.AsyncInferQueue, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
+    found: list[list[npt.NDArray[Any]]] = [[]] * len(images)
+
+    def keep(request: ov.InferRequest, index: int) -> None:
+        found[index] = results_of(request)
+
+    queue.set_callback(keep)
+    for index in range(len(images)):
+        queue.start_async({0: images[index : index + 1]}, index, share_inputs=True)
+    queue.wait_all()
+    return found
+
+
+def results_of(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
+    """Copies: the next picture overwrites what the request holds."""
+    return [tensor.data.copy() for tensor in request.output_tensors]
+
+
+def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
+    """One of our .onnx files, or the .xml made of one, with what it says of itself."""
+    check_model_file(path)
+    spec = spec_of(path) if path.suffix.lower() == ".onnx" else None  # by ONNX Runtime, which also says what is wrong
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path} cannot be read by OpenVINO, perhaps cut short or no model",
+            found=first_line(error),
+            remedy="copy or build it again",
+        ) from error
+    if spec is None:
+        there = model.has_rt_info(SPEC_PATH)
+        spec = ModelSpec.from_metadata({METADATA_KEY: model.get_rt_info(SPEC_PATH).astype(str)} if there else {}, path)
+    tensors = [
+        (port.get_any_name(), port.get_element_type().to_dtype().name, [_side(side) for side in port.partial_shape][1:])
+        for port in (*model.inputs, *model.outputs)
+    ]
+    check_tensors(tensors, spec, path)
+    return model, spec
+
+
+def save_xml(model: Path, out: Path) -> None:
+    """An .onnx file as OpenVINO's own two, which load faster; `out` is in place only when the weights beside it are."""
+    core = open_core()
+    content, spec = read_model(core, model)
+    content.set_rt_info(spec.metadata()[METADATA_KEY], SPEC_PATH)
+    import openvino as ov
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "model.xml"
+        ov.save_model(content, made, compress_to_fp16=False)
+        write_bytes(made.with_suffix(".bin").read_bytes(), out.with_suffix(".bin"))
+        write_bytes(made.read_bytes(), out)
+
+
+def open_core() -> ov.Core:
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise MissingExtra("openvino", "openvino", "the OpenVINO engine") from error
+    return ov.Core()
+
+
+def _side(dimension: ov.Dimension) -> int:
+    return dimension.get_length() if dimension.is_static else -1

@@ -1,0 +1,120 @@
+"""FaceParser, what a Python user holds: pictures in, class maps out, any engine behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_segface.engine import Engine
+from edge_segface.errors import InputError
+from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, pasted
+from edge_segface.labels import LabelSpace
+from edge_segface.models import DEFAULT_MODEL, load_engine
+from edge_segface.spec import ModelSpec
+from edge_segface.warp.running import unwarp_labels, warp_image
+
+Landmarks = npt.ArrayLike  # (5, 2): eyes, nose tip, mouth corners, left of the picture first, in its pixels
+
+
+class FaceParser:
+    """Parses pictures of any size.
+
+    >>> parser = FaceParser("edge-256")
+    >>> class_map = parser(cv2.imread("photo.jpg"))
+    >>> hair = class_map.mask("hair")
+
+    `model` is a bundled name, a model file or an open engine; `options` go to the engine that is opened. The parser
+    closes what it opened.
+    """
+
+    def __init__(self, model: str | Path | Engine = DEFAULT_MODEL, **options: Any) -> None:
+        self._owns_engine = isinstance(model, (str, Path))
+        self.engine: Engine = load_engine(model, **options) if isinstance(model, (str, Path)) else model
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.engine.spec
+
+    @property
+    def space(self) -> LabelSpace:
+        return self.engine.spec.space
+
+    def __call__(self, image_bgr: UInt8Array, roi: RoI | None = None, landmarks: Landmarks | None = None) -> ClassMap:
+        """The class map of one picture, background outside `roi`; without one, the whole picture is looked at.
+
+        Models trained with the RoI tanh warp (LaPa) need five `landmarks`.
+        """
+        return self.batch([image_bgr], None if roi is None else [roi], None if landmarks is None else [landmarks])[0]
+
+    def batch(
+        self,
+        images_bgr: Sequence[UInt8Array],
+        rois: Sequence[RoI] | None = None,
+        landmarks: Sequence[Landmarks] | None = None,
+    ) -> list[ClassMap]:
+        """Class maps of several pictures, of any sizes, from one run of the engine."""
+        images_bgr = list(images_bgr)
+        for index, image in enumerate(images_bgr):
+            check_image(image, "the picture" if len(images_bgr) == 1 else f"picture {index}")
+        if rois is None:
+            rois = [RoI.whole((image.shape[0], image.shape[1])) for image in images_bgr]
+        for name, given in (("RoIs", rois), ("sets of landmarks", landmarks)):
+            if given is not None and len(given) != len(images_bgr):
+                raise InputError(f"{len(images_bgr)} pictures need as many {name}", found=len(given))
+        for roi in rois:
+            if not isinstance(roi, RoI):
+                raise InputError("a region must be an RoI", found=roi, remedy="make one with RoI.from_box_xyxy")
+        if not images_bgr:
+            return []
+        squares = self.parse_squares(
+            np.stack([crop(image, roi, self.spec.input_size) for image, roi in zip(images_bgr, rois, strict=True)]),
+            None if landmarks is None else [
+                self._in_square(points, roi) for points, roi in zip(landmarks, rois, strict=True)
+            ],
+        )  # fmt: skip
+        return [
+            ClassMap(pasted(square, roi, image.shape[:2]), self.space)
+            for image, roi, square in zip(images_bgr, rois, squares, strict=True)
+        ]
+
+    def parse_squares(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
+        """Squares (n, s, s, 3) of the model's own size -> labels (n, s, s); landmarks in pixels of the squares."""
+        if self.spec.warp is None:
+            if landmarks is not None:
+                raise InputError(
+                    f"{self.spec.name} looks through no warp, so it takes no landmarks", remedy="leave them out"
+                )
+            return self.engine.infer(squares_bgr)
+        if landmarks is None:
+            raise InputError(
+                f"{self.spec.name} was trained on faces warped by five landmarks, and none were given",
+                remedy="pass landmarks=(5, 2): eyes, nose tip, mouth corners, in pixels",
+            )
+        warped = np.stack([warp_image(square, points) for square, points in zip(squares_bgr, landmarks, strict=True)])
+        labels = self.engine.infer(warped)
+        return np.stack([unwarp_labels(one, points) for one, points in zip(labels, landmarks, strict=True)])
+
+    def close(self) -> None:
+        if self._owns_engine:
+            self.engine.close()
+
+    def __enter__(self) -> FaceParser:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _in_square(self, points_xy: Landmarks, roi: RoI) -> npt.NDArray[np.float64]:
+        points = np.asarray(points_xy)
+        if points.shape != (5, 2) or points.dtype.kind not in "iuf":
+            raise InputError("landmarks are five points of shape (5, 2)", found=f"{points.dtype} {points.shape}")
+        matrix = roi.square_from_frame(self.spec.input_size)
+        moved: npt.NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
+        return moved

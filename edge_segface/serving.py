@@ -1,0 +1,159 @@
+"""Hands a model over to what is made for many streams: Triton, which serves many machines, and DeepStream."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_segface.engine.onnxruntime import spec_of
+from edge_segface.engine.tensorrt.engine import read_engine
+from edge_segface.errors import MissingExtra, ModelError, OutputError
+from edge_segface.files import write_bytes, write_text
+from edge_segface.models import load_engine, resolve
+from edge_segface.spec import ModelSpec
+
+TYPES = {"labels": "TYPE_UINT8", "logits": "TYPE_FP32"}
+
+
+@dataclass(frozen=True)
+class TritonModel:
+    """What Triton is told: its backend, the file's name for it, and how many pictures at a time."""
+
+    backend: str
+    file: str
+    spec: ModelSpec
+    fixed: int | None  # a plan for so many pictures, no more and no fewer
+    most: int
+
+
+def package_for_triton(model: str | Path, out: Path, *, most: int = 8, wait_us: int = 1000) -> Path:
+    """Writes OUT/NAME/config.pbtxt, OUT/NAME/labels.txt and OUT/NAME/1/model.*, and returns OUT/NAME.
+
+    Requests are put together to up to `most` pictures, for which each waits `wait_us` microseconds at most.
+    """
+    path = resolve(model).path
+    served = _served(path, most)
+    folder = _new_folder(out, served.spec)
+    write_bytes(path.read_bytes(), folder / "1" / served.file)
+    _write_labels(served.spec, folder)
+    write_text(config_of(served, wait_us), folder / "config.pbtxt")  # last: what is half there is not served
+    return folder
+
+
+def package_for_deepstream(model: str | Path, out: Path, *, most: int = 1) -> Path:
+    """Writes OUT/NAME/config_infer.txt of Gst-nvinfer, with model.onnx and labels.txt beside it; returns OUT/NAME.
+
+    Gst-nvinfer builds its own plan of the file, for `most` pictures at a time, when it first meets it.
+    """
+    path = resolve(model).path
+    if path.suffix.lower() != ".onnx":
+        raise ModelError(
+            f"DeepStream cannot be handed {path}",
+            found=path.suffix or "no suffix",
+            remedy="give the .onnx file, of which it builds its own plan",
+        )
+    load_engine(path).close()  # says what is wrong with it
+    spec = spec_of(path)
+    try:
+        from edge_segface.export.deepstream_graph import write_planes_graph
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train", "rewriting a model for DeepStream") from error
+    folder = _new_folder(out, spec)
+    write_planes_graph(path, folder / "model.onnx")
+    _write_labels(spec, folder)
+    write_text(nvinfer_config(spec, most), folder / "config_infer.txt")
+    return folder
+
+
+def _new_folder(out: Path, spec: ModelSpec) -> Path:
+    folder = out / spec.name
+    if folder.exists():
+        raise OutputError(f"{folder} is there already", remedy="name another --out, or remove it")
+    return folder
+
+
+def _write_labels(spec: ModelSpec, folder: Path) -> None:
+    write_text("".join(f"{name}\n" for name in spec.class_names), folder / "labels.txt")
+
+
+def _served(path: Path, most: int) -> TritonModel:
+    if path.suffix.lower() == ".onnx":
+        load_engine(path).close()  # says what is wrong with it
+        return TritonModel("onnxruntime", "model.onnx", spec_of(path), None, most)
+    if path.suffix.lower() != ".engine":
+        raise ModelError(
+            f"{path} cannot be served", found=path.suffix or "no suffix", remedy="give an .onnx or .engine"
+        )
+    _, record = read_engine(path)
+    if record.engine.runtime != "tensorrt":
+        raise ModelError(
+            f"{path} is for {record.engine.runtime}, which Triton does not run", remedy="build it for tensorrt"
+        )
+    least, _, largest = record.engine.batch
+    return TritonModel(
+        "tensorrt", "model.plan", record.model, largest if least == largest else None, min(most, largest)
+    )
+
+
+def config_of(served: TritonModel, wait_us: int) -> str:
+    spec, side = served.spec, served.spec.input_size
+    shapes = {
+        "image": [side, side, 3],
+        "labels": [side, side],
+        "logits": [len(spec.class_names), side // 4, side // 4],
+    }
+
+    def dims(name: str) -> str:
+        return ", ".join(map(str, shapes[name] if served.fixed is None else [served.fixed, *shapes[name]]))
+
+    lines = [
+        f"name: {json.dumps(spec.name)}",
+        f'backend: "{served.backend}"',
+        f"max_batch_size: {0 if served.fixed is not None else served.most}",
+        f'input [ {{ name: "image" data_type: TYPE_UINT8 dims: [ {dims("image")} ] }} ]',
+        "output [",
+        ",\n".join(
+            f'  {{ name: "{name}" data_type: {TYPES[name]} dims: [ {dims(name)} ] label_filename: "labels.txt" }}'
+            for name in spec.outputs
+        ),
+        "]",
+    ]
+    if served.fixed is None and served.most > 1:
+        lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {wait_us} }}")
+    told = {"label_space": spec.label_space, "precision": spec.precision, "made_by": spec.made_by}
+    lines += [
+        f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}' for key, value in told.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# What Gst-nvinfer calls a precision. Q/DQ in the file brings its own ranges, so int8 needs no calibration file there.
+NETWORK_MODES = {"fp32": 0, "int8": 1, "fp16": 2}
+
+
+def nvinfer_config(spec: ModelSpec, most: int) -> str:
+    mode = NETWORK_MODES[spec.precision]
+    values = {
+        "gpu-id": 0,
+        "gie-unique-id": 1,
+        "onnx-file": "model.onnx",
+        # what Gst-nvinfer calls the plan that it builds, so that it finds it the next time
+        "model-engine-file": f"model.onnx_b{most}_gpu0_{spec.precision}.engine",
+        "labelfile-path": "labels.txt",
+        "batch-size": most,
+        "infer-dims": f"3;{spec.input_size};{spec.input_size}",
+        "network-mode": mode,
+        "network-type": 2,
+        "num-detected-classes": len(spec.class_names),
+        "output-blob-names": "planes",
+        "segmentation-output-order": 0,
+        "segmentation-threshold": 0.5,
+        "model-color-format": 1,
+        "net-scale-factor": 1.0,
+        "maintain-aspect-ratio": 1,
+        "symmetric-padding": 1,
+        "process-mode": 1,
+    }
+    words = f"# {spec.name} of edge-segface: {spec.label_space}, {spec.precision}, {spec.input_size} px\n"
+    return words + "[property]\n" + "".join(f"{key}={value}\n" for key, value in values.items())

@@ -1,0 +1,166 @@
+"""Losses against loops written from the formulas, and against the values in the papers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from edge_segface.data.components import component_counts, label_components
+from edge_segface.train.contrastive import group_counts, spherical_kmeans
+from edge_segface.train.losses import consensus_terms, contrastive_loss, cross_entropy_and_dice, distillation_loss
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(2, 5, 8, 9), torch.randint(0, 4, (2, 8, 9))  # class 4 is nowhere
+
+
+def test_dice_and_cross_entropy_are_segfaces(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, labels = batch
+    ce, dice = cross_entropy_and_dice(logits, labels)
+    p = logits.softmax(dim=1)
+    total = 0.0
+    for c in range(5):
+        pc, gc = p[:, c], (labels == c).float()
+        total += 1 - (2 * (pc * gc).sum() + 1e-5) / ((pc**2).sum() + (gc**2).sum() + 1e-5)
+    assert dice == pytest.approx(float(total / 5), rel=1e-5)
+    assert ce == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
+
+
+def test_a_perfect_prediction_costs_nothing() -> None:
+    labels = torch.tensor([[[0, 1], [1, 0]]])
+    ce, dice = cross_entropy_and_dice(F.one_hot(labels, 2).movedim(-1, 1) * 60.0, labels)
+    assert float(ce) == pytest.approx(0, abs=1e-6)
+    assert float(dice) == pytest.approx(0, abs=1e-5)
+
+
+def one_piece(*rows: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Probabilities of two classes at each pixel of one piece with label 0."""
+    logits = torch.tensor(rows).log().T[None, :, None]  # 1 2 1 w
+    shape = (1, 1, len(rows))
+    return logits, torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long), 4
+
+
+def test_consensus_has_the_values_of_the_paper() -> None:
+    label, agreement = consensus_terms(*one_piece((0.9, 0.1), (0.5, 0.5)))
+    assert float(label) == pytest.approx(0.356675, abs=1e-6)
+    assert float(agreement) == pytest.approx(0.117973, abs=1e-6)
+    assert float(10 * label + 5 * agreement) == pytest.approx(4.156616, abs=1e-5)
+
+
+def test_consensus_equals_equation_8_written_as_loops(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, _ = batch
+    labels = torch.zeros(2, 8, 9, dtype=torch.long)
+    labels[0, :4], labels[1, :, 5:] = 2, 3
+    pieces = torch.stack([torch.from_numpy(label_components(row.byte().numpy())).long() for row in labels])
+    pieces[0, 0, 0] = 0  # one pixel is in no piece
+    p = logits.softmax(dim=1)
+    named, agreed = [], []
+    for picture in range(2):
+        for piece in pieces[picture].unique():
+            if piece == 0:
+                continue
+            inside = pieces[picture] == piece
+            q = p[picture][:, inside]
+            mean = q.mean(dim=1)
+            named.append(-mean[labels[picture][inside][0]].log())
+            agreed.append((mean[:, None] * (mean.log()[:, None] - q.log())).sum(dim=0).mean())
+    got = consensus_terms(logits, labels, pieces, 9)
+    assert [float(x) for x in got] == pytest.approx(
+        [float(torch.stack(named).mean()), float(torch.stack(agreed).mean())], rel=1e-5
+    )
+
+
+def test_consensus_keeps_what_the_paper_says_it_keeps() -> None:
+    assert float(consensus_terms(*one_piece((0.7, 0.3), (0.7, 0.3)))[1]) == pytest.approx(0, abs=1e-7)
+    some = [(0.9, 0.1), (0.5, 0.5), (0.2, 0.8)]
+    plain = [float(x) for x in consensus_terms(*one_piece(*some))]
+    assert [float(x) for x in consensus_terms(*one_piece(*some[::-1]))] == pytest.approx(plain, rel=1e-5)
+    assert [float(x) for x in consensus_terms(*one_piece(*some, *some))] == pytest.approx(plain, rel=1e-5)
+    assert float(consensus_terms(*one_piece((0.3, 0.7)))[0]) == pytest.approx(-math.log(0.3), rel=1e-5)  # plain CE
+
+
+def test_consensus_of_no_pieces_is_zero_and_has_a_gradient(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits = batch[0].requires_grad_()
+    label, agreement = consensus_terms(logits, batch[1], torch.zeros_like(batch[1]), 4)
+    (label + agreement).backward()
+    assert float(label.detach()) == float(agreement.detach()) == 0.0
+    assert logits.grad is not None
+
+
+def test_consensus_survives_probabilities_of_zero() -> None:
+    logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]]).T[None, :, None].requires_grad_()
+    zeros = torch.zeros(1, 1, 2, dtype=torch.long)
+    label, agreement = consensus_terms(logits, zeros, zeros + 1, 4)
+    (label + agreement).backward()
+    assert torch.isfinite(label + agreement)
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_pieces_are_connected_of_one_class_and_the_largest() -> None:
+    labels = torch.tensor([[0, 0, 1, 1, 0], [0, 2, 0, 1, 0], [2, 0, 0, 0, 0]]).byte().numpy()
+    pieces = label_components(labels)
+    assert len(set(pieces[labels == 2])) == 1  # corners connect
+    assert len(set(pieces.ravel())) == 3
+    assert set(label_components(labels, min_area=3).ravel()) == {0, 1, 2}
+    assert (label_components(labels, most=1) == 1).sum() == 10
+    assert component_counts(labels, 4).tolist() == [1, 1, 1, 0]
+
+
+def test_contrast_equals_the_formula_written_as_loops() -> None:
+    torch.manual_seed(1)
+    z = F.normalize(torch.randn(9, 4), dim=1)
+    classes = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3])
+    groups = torch.tensor([0, 0, 1, 1, 10, 10, 20, 21, 30])
+    warm = torch.linspace(0.1, 0.3, 9)
+    total = 0.0
+    for i in range(9):
+        others = [a for a in range(9) if a != i]
+        m = [p for p in others if groups[p] == groups[i]]
+        q = [p for p in others if classes[p] == classes[i] and p not in m]
+        outside = [a for a in others if a not in m]
+        if m:
+            norm = torch.stack([z[i] @ z[a] / 0.1 for a in others]).logsumexp(0)
+            total -= sum(z[i] @ z[p] / 0.1 - norm for p in m) / len(m)
+        if q:
+            norm = torch.stack([z[i] @ z[a] / warm[i] for a in outside]).logsumexp(0)
+            total -= 0.25 * sum(z[i] @ z[p] / warm[i] - norm for p in q) / len(q)
+    assert float(contrastive_loss(z, classes, groups, warm, 0.1, 0.25)) == pytest.approx(float(total / 9), rel=1e-5)
+
+
+def test_contrast_of_one_embedding_is_zero_and_finite() -> None:
+    z = torch.ones(1, 4, requires_grad=True)
+    loss = contrastive_loss(z, torch.zeros(1), torch.zeros(1), torch.ones(1), 0.1, 0.25)
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
+
+
+def test_common_classes_are_split_and_rare_ones_are_not() -> None:
+    counts = group_counts(torch.tensor([720, 30, 160, 0, 45]), least=10, most=16)
+    assert counts.tolist() == [16, 1, 5, 1, 1]
+
+
+def test_kmeans_finds_directions() -> None:
+    torch.manual_seed(0)
+    directions = F.normalize(torch.randn(3, 8), dim=1)
+    points = F.normalize(directions.repeat_interleave(40, 0) + 0.05 * torch.randn(120, 8), dim=1)
+    centres = spherical_kmeans(points, 3)
+    assert (directions @ centres.T).amax(dim=1).min() > 0.99
+
+
+def test_distillation_is_zero_for_the_teachers_own_logits_and_follows_kl() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    assert float(distillation_loss(teacher, teacher, 2.0)) == pytest.approx(0, abs=1e-6)
+    p, q = (teacher / 2).softmax(1), (student / 2).softmax(1)
+    assert float(distillation_loss(student, teacher, 2.0)) == pytest.approx(
+        4 * float((p * (p / q).log()).sum(1).mean()), rel=1e-5
+    )
+    assert distillation_loss(student, torch.randn(2, 3, 8, 8), 2.0).isfinite()
