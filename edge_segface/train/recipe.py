@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from edge_segface.data.augment.augment import AUGMENTATIONS, Camera
 from edge_segface.errors import TrainingError
 from edge_segface.model.build import PRESETS
 from edge_segface.spec import SIZES
+from edge_segface.typed import from_plain
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -176,7 +175,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 
 def recipe_from(content: Mapping[str, Any], source: str) -> Recipe:
     try:
-        return typing.cast(Recipe, _built(Recipe, content, ""))
+        return from_plain(Recipe, content)
     except (ValueError, TypeError) as error:
         raise TrainingError(
             f"{source} cannot be followed",
@@ -223,42 +222,3 @@ def _change(content: dict[str, Any], change: str) -> None:
         place[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise TrainingError(f"the value of {key} cannot be read", found=value) from error
-
-
-def _built(kind: type, content: Any, prefix: str) -> Any:
-    if not isinstance(content, Mapping):
-        raise TypeError(f"{prefix.rstrip('.')} must hold `key: value` lines, not {content!r}")
-    hints = typing.get_type_hints(kind)
-    if unknown := [str(key) for key in content if key not in hints]:
-        raise ValueError(f"unknown key {prefix}{unknown[0]}; there are {', '.join(prefix + name for name in hints)}")
-    required = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
-    if missing := [name for name in required if name not in content]:
-        raise ValueError(f"no {prefix}{missing[0]}")
-    return kind(**{key: _value(hints[key], value, prefix + key) for key, value in content.items()})
-
-
-def _value(hint: Any, value: Any, key: str) -> Any:
-    """The value as its type wants it, or an error that names the key."""
-    if dataclasses.is_dataclass(hint):
-        return _built(typing.cast(type, hint), value, f"{key}.")
-    origin, choices = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in choices:
-            return None
-        return _value(next(choice for choice in choices if choice is not type(None)), value, key)
-    if origin is Literal:
-        if value not in choices:
-            raise ValueError(f"{key} must be one of {', '.join(map(str, choices))}, not {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise TypeError(f"{key} must be a list, not {value!r}")
-        return tuple(_value(choices[0], item, key) for item in value)
-    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:  # YAML takes 1e-4 for a text
-            return float(value)
-        except ValueError:
-            pass
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise TypeError(f"{key} must be {hint.__name__}, not {value!r}")
-    return value

@@ -15,7 +15,7 @@ import torch
 from openvino import opset13 as ops
 
 from edge_segface.assets import FOLDER
-from edge_segface.engine import RUNTIMES, Runtime
+from edge_segface.engine import Runtime
 from edge_segface.engine.base import Engine
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.engine.openvino.engine import read_model
@@ -27,7 +27,7 @@ from edge_segface.frames import RoI, crop
 from edge_segface.model.checkpoint import load_weights
 from edge_segface.model.segface import normalised
 from edge_segface.model.torch_engine import TorchEngine
-from edge_segface.models import load_engine
+from edge_segface.models import FORMATS, load_engine
 from edge_segface.quantize.pipeline import reduce_precision
 from edge_segface.warp.training import WarpedSegFace
 
@@ -35,7 +35,7 @@ BUNDLED = FOLDER / "edge-256.onnx"
 GREY = np.full((1, 256, 256, 3), 128, np.uint8)
 
 
-@pytest.fixture(scope="module", params=RUNTIMES[".onnx"])
+@pytest.fixture(scope="module", params=FORMATS[".onnx"].runtimes)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     return request.param
 

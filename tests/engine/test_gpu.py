@@ -8,13 +8,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edge_segface.build import BuildRequest, Runtime, build_engine
+from edge_segface.build import BuildRequest, build_engine
 from edge_segface.engine.tensorrt.build import PlanSettings
 from edge_segface.engine.tensorrt.cuda import open_cuda
 from edge_segface.engine.tensorrt.engine import Memory, TensorRtEngine
 from edge_segface.errors import EngineError
 from edge_segface.frames import RoI, crop
-from edge_segface.models import load_engine
+from edge_segface.models import BuildRuntime, load_engine
 from edge_segface.spec import EngineRecord
 
 
@@ -31,13 +31,13 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(WHY), reason=f"no NVIDIA 
 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
-def runtime(request: pytest.FixtureRequest) -> Runtime:
+def runtime(request: pytest.FixtureRequest) -> BuildRuntime:
     pytest.importorskip(request.param.replace("-", "_"), reason=f"{request.param} is not installed here")
     return request.param
 
 
 @pytest.fixture(scope="module")
-def plan(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plan(runtime: BuildRuntime, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plan") / "edge.engine"
     build_engine(BuildRequest("edge-256", out, runtime, plan=PlanSettings((1, 2, 4))))
     return out
@@ -60,7 +60,7 @@ def test_a_plan_gives_what_onnxruntime_gives(plan: Path, squares: np.ndarray, me
         assert all(times[1] > 0 for times in engine.gpu_ms)
 
 
-def test_int8_and_one_picture_at_a_time(runtime: Runtime, squares: np.ndarray, tmp_path: Path) -> None:
+def test_int8_and_one_picture_at_a_time(runtime: BuildRuntime, squares: np.ndarray, tmp_path: Path) -> None:
     out = tmp_path / "int8.engine"
     build_engine(BuildRequest("edge-256-int8", out, runtime))
     with load_engine("edge-256") as reference, load_engine(out) as engine:
@@ -76,7 +76,7 @@ def test_an_engine_can_be_opened_again_and_again(plan: Path, squares: np.ndarray
         assert np.array_equal(labels, first)
 
 
-def test_timings_are_kept_and_a_folder_that_cannot_be_written_is_said(runtime: Runtime, tmp_path: Path) -> None:
+def test_timings_are_kept_and_a_folder_that_cannot_be_written_is_said(runtime: BuildRuntime, tmp_path: Path) -> None:
     if runtime != "tensorrt":
         pytest.skip("TensorRT-RTX compiles without timing")
     (tmp_path / "file").write_text("")
@@ -97,6 +97,6 @@ def test_timings_are_kept_and_a_folder_that_cannot_be_written_is_said(runtime: R
 def test_providers_of_onnxruntime(provider: str, squares: np.ndarray) -> None:
     names = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
     if names[provider] not in onnxruntime.get_available_providers():
-        pytest.skip(f"this ONNX Runtime has no {provider} provider")
+        pytest.skip(f"this ONNX BuildRuntime has no {provider} provider")
     with load_engine("edge-256") as reference, load_engine("edge-256", provider=provider) as engine:
         assert (engine.infer(squares) == reference.infer(squares)).mean() >= 0.995

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edge_segface.weights.make import averaged
 
 from edge_segface.assets import FOLDER
 from edge_segface.data.synthetic.drawn import open_drawn
@@ -22,6 +21,7 @@ from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.models import load_engine
 from edge_segface.train.balance import PixelSample, balance, chosen
 from tests.conftest import run_cli
+from tools.make_weights import averaged
 
 
 def test_the_mean_of_checkpoints(tmp_path: Path) -> None:

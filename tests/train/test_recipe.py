@@ -57,8 +57,8 @@ def test_changes_reach_deep_and_are_checked() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("epoch=7", "unknown key epoch; there are preset, epochs"),
-        ("optimizer.rate=1", "unknown key optimizer.rate; there are optimizer.lr"),
+        ("epoch=7", "unknown key epoch; known are preset, epochs"),
+        ("optimizer.rate=1", "unknown key optimizer.rate; known are optimizer.lr"),
         ("epochs=many", "epochs must be int, not 'many'"),
         ("epochs=0", "must be at least 1"),
         ("size=250", "size must be a multiple of 32"),
@@ -87,7 +87,7 @@ def test_missing_and_broken_recipes(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="is not a recipe"):
         load_recipe(str(tmp_path / "b.yaml"))
     (tmp_path / "c.yaml").write_text("preset: edge\nbatch: 4\n")
-    with pytest.raises(TrainingError, match="no epochs"):
+    with pytest.raises(TrainingError, match="epochs is missing"):
         load_recipe(str(tmp_path / "c.yaml"))
 
 
