@@ -1,14 +1,17 @@
-# Every target does its own set-up: a fresh machine needs Python 3.10 or newer, make and a network.
+# Every target sets itself up: a fresh machine needs Python 3.10 or newer with venv, make and a network.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test lint format weights bench clean
+.PHONY: demo test test-all lint format docs dist weights bench clean
 
 demo: .venv/base
 	$(BIN)/edge-segface demo
 
 test: .venv/dev
+	$(BIN)/pytest -m "not slow"
+
+test-all: .venv/dev
 	$(BIN)/pytest
 
 lint: .venv/dev
@@ -21,12 +24,21 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The bundled files from the bundled checkpoint, or from another, or from the mean of several; DATA calibrates and judges int8.
+# The documentation site, in build/site.
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict --quiet
+
+# The wheel and the source distribution, in dist/.
+dist: .venv/base
+	$(BIN)/uv build --quiet --out-dir dist
+
+# The bundled models, from the bundled checkpoint, another one, or the mean of several.
+# DATA is the folder that int8 is calibrated and gated on.
 #   make weights DATA=faces/ LABELS=celebamask19-raw FROM=runs/edge/best.pt
 weights: .venv/dev
 	$(BIN)/python tools/make_weights.py --data $(DATA) $(if $(LABELS),--labels $(LABELS)) $(if $(FROM),--from $(FROM))
 
-# Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and its table.
+# Speed and memory of the exported networks; writes benchmarks/results/rewrite.json and the tables made from it.
 bench: .venv/dev
 	$(BIN)/python benchmarks/rewrite.py
 	$(BIN)/python benchmarks/tables.py
@@ -39,6 +51,10 @@ bench: .venv/dev
 
 .venv/dev: .venv/base
 	$(UV) -e '.[train,quantize,dev]'
+	@touch $@
+
+.venv/docs: .venv/base
+	$(UV) -e '.[docs]'
 	@touch $@
 
 clean:

@@ -1,0 +1,252 @@
+"""Commands that turn weights into what a device runs: fetch, export, calibrate, quantize, build-engine, package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edge_segface.assets import DEFAULT_MODEL
+from edge_segface.cli.options import (
+    DATASET,
+    AllowDrop,
+    Data,
+    DatasetKind,
+    GateDataset,
+    GateSplit,
+    LabelsName,
+    MaskLabels,
+    MaxDrop,
+    Model,
+    ModelArgument,
+    Provider,
+    RuntimeOption,
+    SkipBad,
+    Threads,
+)
+from edge_segface.errors import EdgeSegfaceError
+from edge_segface.extras import check_torch
+
+QUANTIZATION, TENSORRT, SELECTION = "Quantization", "TensorRT", "Selection"
+
+
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of official weights, such as segface-mobilenet-celeb-512.")],
+    sha256: Annotated[str | None, typer.Option(help="Require this checksum.")] = None,
+) -> None:
+    """Download official weights; resumes, and verifies the checksum."""
+    from edge_segface.fetch import fetch as download
+
+    fetched = download(name, sha256)
+    typer.echo(f"{fetched.path}\nsha256 {fetched.sha256}, revision {fetched.revision}")
+
+
+def export(
+    weights: Annotated[str, typer.Argument(help="A checkpoint, ours or official, or a fetched name.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    size: Annotated[int, typer.Option(help="Side of the square input: a multiple of 32 from 128 to 1024.")] = 512,
+    outputs: Annotated[
+        Literal["labels", "logits", "both"], typer.Option(help="Class ids, low-resolution logits, or both.")
+    ] = "labels",
+    labels: Annotated[
+        LabelsName | None, typer.Option(help="For official weights with 11 classes: lapa11 (the default) or helen11.")
+    ] = None,
+    half_weights: Annotated[bool, typer.Option("--half-weights", help="Store the weights in 16 bits.")] = False,
+    file_format: Annotated[
+        Literal["onnx", "engine"],
+        typer.Option("--format", help="onnx, or engine to run build-engine with its defaults."),
+    ] = "onnx",
+) -> None:
+    """Export weights to one self-describing ONNX file, checked against PyTorch on a test image."""
+    check_torch("exporting")
+    if file_format == "engine":
+        if outputs != "labels" or labels or half_weights:
+            raise EdgeSegfaceError("engines are built from plain exports", remedy="export first, then run build-engine")
+        build_engine(weights, out, size=size)
+        return
+    from edge_segface.models import resolve_checkpoint
+    from edge_segface.spec import check_size
+
+    check_size(size)
+    path = resolve_checkpoint(weights)
+    from edge_segface.cli.console.messages import warn
+    from edge_segface.export.onnx_export import export_onnx
+    from edge_segface.labels import label_space
+    from edge_segface.model.checkpoint import load_weights
+
+    loaded = load_weights(path, None if labels is None else label_space(labels))
+    if labels is None and loaded.space.name == "lapa11" and loaded.preset == "paper":
+        warn("eleven classes: assuming LaPa, which needs five landmarks; use --labels helen11 if it is Helen")
+    exported = export_onnx(loaded, out, size=size, outputs=outputs, half_weights=half_weights)
+    typer.echo(f"{exported.path}  {exported.path.stat().st_size / 1e6:.1f} MB  parity: {exported.parity}")
+
+
+def calibrate(
+    out: Annotated[
+        Path, typer.Option(help="The .npz file to write; a .txt report and a .jpg contact sheet go beside it.")
+    ],
+    model: Model = DEFAULT_MODEL,
+    data: Data = None,
+    dataset: Annotated[
+        DatasetKind | None,
+        typer.Option(help="Kind of labelled dataset, instead of --source.", rich_help_panel=DATASET),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split to choose from, never the one you score on. Default: train.", rich_help_panel=DATASET),
+    ] = None,
+    labels: MaskLabels = None,
+    source: Annotated[
+        str | None, typer.Option(help="Unlabelled images: a folder, a glob pattern, a video or a camera number.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to record from a camera, in seconds.")] = 60,
+    every: Annotated[int, typer.Option(min=1, help="Use every n-th frame of a video or camera.")] = 10,
+    count: Annotated[
+        int | None, typer.Option(help="Number of images. Default: 256.", rich_help_panel=SELECTION)
+    ] = None,
+    strategy: Annotated[
+        Literal["long-tail", "random"] | None,
+        typer.Option(
+            help="Rare classes first, then variety; or random. Default: long-tail.", rich_help_panel=SELECTION
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the selection. Default: 0.", rich_help_panel=SELECTION)
+    ] = None,
+    definition: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with some of these options, as in calibration/.", rich_help_panel=SELECTION),
+    ] = None,
+    skip_bad: SkipBad = False,
+    threads: Threads = None,
+    runtime: RuntimeOption = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Choose the images that quantization is calibrated on."""
+    raise NotImplementedError
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="A bundled name or an .onnx file, in fp32.")],
+    precision: Annotated[
+        Literal["fp16", "int8"], typer.Option(help="fp16 by AutoCast, or int8 by Q/DQ nodes with the rest in fp16.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    calibration: Annotated[
+        Path | None, typer.Option(help="Calibration set for int8, made by `calibrate`.", rich_help_panel=QUANTIZATION)
+    ] = None,
+    method: Annotated[
+        Literal["entropy", "max", "percentile"],
+        typer.Option(help="How value ranges follow from the calibration images.", rich_help_panel=QUANTIZATION),
+    ] = "entropy",
+    percentile: Annotated[
+        float,
+        typer.Option(
+            min=50, max=100, help="Share of values kept by --method percentile, in %.", rich_help_panel=QUANTIZATION
+        ),
+    ] = 99.99,
+    rest: Annotated[
+        Literal["fp16", "fp32"],
+        typer.Option(help="Precision of the layers outside int8; fp32 for TensorRT 8.6.", rich_help_panel=QUANTIZATION),
+    ] = "fp16",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pattern of layers to keep in floating point, as in '.*/refine_half/.*'; may be repeated.",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = None,
+    data: Data = None,
+    dataset: GateDataset = None,
+    labels: MaskLabels = None,
+    split: GateSplit = "val",
+    skip_bad: SkipBad = False,
+    max_drop: MaxDrop = 0.5,
+    allow_drop: AllowDrop = False,
+    scan: Annotated[
+        bool,
+        typer.Option(
+            "--scan",
+            help="Rank groups of layers by the noise that int8 adds to the logits.",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """Quantize a model to fp16 or int8, and write the file only if its accuracy drop is acceptable."""
+    raise NotImplementedError
+
+
+def build_engine(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option(help="The file to write: .engine for TensorRT, .xml for OpenVINO, or .onnx.")],
+    runtime: Annotated[
+        Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"] | None,
+        typer.Option(help="Default: chosen by the suffix of --out; of the two TensorRTs, the installed one."),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Default: the file's own precision.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Input size of a checkpoint. Default: that of its training.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Calibration set for int8, made by `calibrate`.")] = None,
+    data: Data = None,
+    dataset: GateDataset = None,
+    labels: MaskLabels = None,
+    split: GateSplit = "val",
+    skip_bad: SkipBad = False,
+    max_drop: MaxDrop = 0.5,
+    allow_drop: AllowDrop = False,
+    batch: Annotated[str, typer.Option(help="Batch size, or minimum:typical:maximum.", rich_help_panel=TENSORRT)] = "1",
+    workspace: Annotated[
+        int | None, typer.Option(min=1, help="Memory TensorRT may use while building, in MB.", rich_help_panel=TENSORRT)
+    ] = None,
+    optimization: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=5, help="TensorRT's optimization level. Default: TensorRT's, 3.", rich_help_panel=TENSORRT
+        ),
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="Folder of kernel timings that speed up later builds.", rich_help_panel=TENSORRT)
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute capability for TensorRT-RTX, such as sm89; may be repeated.", rich_help_panel=TENSORRT
+        ),
+    ] = None,
+    dla: Annotated[
+        int | None,
+        typer.Option(min=0, help="DLA core to use; rejected if the network does not fit.", rich_help_panel=TENSORRT),
+    ] = None,
+    inspect: Annotated[
+        Path | None, typer.Option(help="Write TensorRT's description of every layer as JSON.", rich_help_panel=TENSORRT)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the steps without running them.")] = False,
+    threads: Threads = None,
+) -> None:
+    """Build an engine: export, quantize and compile, skipping steps that are already done."""
+    raise NotImplementedError
+
+
+def package(
+    model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file, or an .engine of TensorRT.")],
+    out: Annotated[Path, typer.Option(help="Folder to write NAME into; for Triton, the model repository.")],
+    host: Annotated[Literal["triton", "deepstream"], typer.Option("--for", help="The server to package for.")],
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Largest batch. Default: 8 for Triton, 1 for DeepStream.")
+    ] = None,
+    wait_us: Annotated[
+        int, typer.Option(min=0, help="For Triton: longest time a request waits for a batch, in microseconds.")
+    ] = 1000,
+) -> None:
+    """Package a model for NVIDIA's Triton or DeepStream."""
+    from edge_segface.serving import package_for_deepstream, package_for_triton
+
+    if host == "triton":
+        folder = package_for_triton(model, out, most=batch or 8, wait_us=wait_us)
+        typer.echo(f"{folder}  serve it with: tritonserver --model-repository={out}")
+    else:
+        folder = package_for_deepstream(model, out, most=batch or 1)
+        typer.echo(f"{folder}  in a pipeline: nvinfer config-file-path={folder / 'config_infer.txt'}")

@@ -1,0 +1,117 @@
+"""Options that several commands share, each declared once, and what turns them into arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+
+import typer
+
+if TYPE_CHECKING:
+    from edge_segface.data import Dataset
+    from edge_segface.engine import Runtime
+    from edge_segface.labels import LabelSpace
+
+ENGINE, DATASET, OUTPUT, CAMERA = "Engine", "Dataset", "Output", "Camera"  # panels of --help
+
+LabelsName = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
+DatasetKind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]
+MODEL_HELP = "A bundled name such as edge-256, a fetched name, or a model file (.onnx, .xml, .engine, .pt)."
+
+ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
+Model = Annotated[str, typer.Option(help=MODEL_HELP, rich_help_panel=ENGINE)]
+RuntimeOption = Annotated[
+    Literal["onnxruntime", "openvino"] | None,
+    typer.Option(
+        "--runtime",
+        help="Runtime to execute the model. Default: chosen by the file's suffix (onnxruntime for .onnx).",
+        rich_help_panel=ENGINE,
+    ),
+]
+Provider = Annotated[
+    Literal["cpu", "cuda", "tensorrt"],
+    typer.Option(
+        help="Execution provider of ONNX Runtime; cuda and tensorrt need its GPU build.", rich_help_panel=ENGINE
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU cores to use. Default: all of them.", rich_help_panel=ENGINE)
+]
+
+Data = Annotated[Path | None, typer.Option(help="Root folder of the dataset.", rich_help_panel=DATASET)]
+DatasetRequired = Annotated[DatasetKind, typer.Option(help="Kind of dataset.", rich_help_panel=DATASET)]
+GateDataset = Annotated[
+    DatasetKind | None,
+    typer.Option(help="Kind of labelled dataset on which to measure the accuracy drop.", rich_help_panel=DATASET),
+]
+MaskLabels = Annotated[
+    LabelsName | None,
+    typer.Option(help="Label space of a folder's masks. Default: the model's own.", rich_help_panel=DATASET),
+]
+GateSplit = Annotated[
+    str,
+    typer.Option(
+        help="Split to measure on; it must not have been used for training or calibration.", rich_help_panel=DATASET
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Skip samples that cannot be used, and list them.", rich_help_panel=DATASET),
+]
+MaxDrop = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Largest accepted drop in F1 (points) of the mean, and of each class in at least 30 images.",
+        rich_help_panel=DATASET,
+    ),
+]
+AllowDrop = Annotated[
+    bool,
+    typer.Option("--allow-drop", help="Write the file whatever its accuracy drop.", rich_help_panel=DATASET),
+]
+JsonOut = Annotated[
+    Path | None, typer.Option("--json", help="Write the report to this file as JSON.", rich_help_panel=OUTPUT)
+]
+
+
+class EngineOptions(TypedDict, total=False):
+    threads: int
+    runtime: Runtime
+    provider: str
+
+
+def engine_options(threads: int | None, runtime: Runtime | None, provider: str) -> EngineOptions:
+    """The engine options that were given; an engine without such an option rejects it."""
+    options: EngineOptions = {}
+    if threads is not None:
+        options["threads"] = threads
+    if runtime is not None:
+        options["runtime"] = runtime
+    if provider != "cpu":
+        options["provider"] = provider
+    return options
+
+
+def json_writer(path: Path | None) -> Callable[[Any], None]:
+    """Check now that the file can be written, and return what writes a report there; without a path, a no-op."""
+    if path is None:
+        return lambda report: None
+    from edge_segface.files import check_place, write_text
+
+    check_place(path)
+    return lambda report: write_text(json.dumps(report, indent=2) + "\n", path)
+
+
+def open_split(kind: str, data: Path | None, split: str, space: LabelSpace | None, *, skip_bad: bool) -> Dataset:
+    """Open and check one split of a dataset under a progress bar; print what was skipped."""
+    from edge_segface.cli.console.messages import print_skipped_samples
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.data import open_dataset
+
+    with progress_bar() as progress:
+        dataset = open_dataset(kind, data, split, space, skip_bad=skip_bad, progress=progress)
+    print_skipped_samples(dataset)
+    return dataset

@@ -1,0 +1,128 @@
+"""Commands that parse images and video: parse, webcam."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_segface.assets import DEFAULT_MODEL
+from edge_segface.cli.options import (
+    CAMERA,
+    OUTPUT,
+    JsonOut,
+    LabelsName,
+    Model,
+    Provider,
+    RuntimeOption,
+    Threads,
+    engine_options,
+    json_writer,
+)
+
+
+def parse(
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", metavar="INPUT...")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for NAME.png (one class id per pixel) and NAME.overlay.jpg.", rich_help_panel=OUTPUT),
+    ],
+    model: Model = DEFAULT_MODEL,
+    labels: Annotated[
+        LabelsName | None,
+        typer.Option(help="Label space of the class ids. Default: the model's own.", rich_help_panel=OUTPUT),
+    ] = None,
+    overlay: Annotated[bool, typer.Option(help="Also write overlays.", rich_help_panel=OUTPUT)] = True,
+    threads: Threads = None,
+    runtime: RuntimeOption = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Parse images: one class id per pixel, and an overlay to look at."""
+    import cv2
+
+    from edge_segface.cli.console.messages import print_lost_parts, warn
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.face.parse_images import parse_images
+    from edge_segface.face.parser import FaceParser
+    from edge_segface.image_io import find_images
+    from edge_segface.labels import label_space
+
+    cv2.utils.logging.setLogLevel(0)  # our own errors report broken images
+    images = find_images(inputs)
+    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser, progress_bar() as progress:
+        space = label_space(labels) if labels else parser.space
+        print_lost_parts(parser.space, space)
+        summary = parse_images(parser, images, out, space=space, draw=overlay, progress=progress)
+    typer.echo(f"{len(summary.written)} of {len(images)} parsed into {out}")
+    if summary.failures:
+        warn(f"{len(summary.failures)} failed: " + ", ".join(str(path) for path in list(summary.failures)[:5]))
+        raise typer.Exit(1)
+
+
+def webcam(
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Camera number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, images, or demo.",
+            rich_help_panel=CAMERA,
+        ),
+    ] = "0",
+    model: Model = DEFAULT_MODEL,
+    headless: Annotated[bool, typer.Option("--headless", help="Open no window.", rich_help_panel=OUTPUT)] = False,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many frames.", rich_help_panel=CAMERA)
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Record the drawn frames: .mp4, .mkv, .mov or .avi.", rich_help_panel=OUTPUT),
+    ] = None,
+    save_masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder for one PNG of class ids per frame.", rich_help_panel=OUTPUT),
+    ] = None,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of a live web page. Hosts other than loopback need a token.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    json_out: JsonOut = None,
+    max_faces: Annotated[int, typer.Option(min=1, max=64, help="Largest number of faces to track.")] = 4,
+    stabilise: Annotated[bool, typer.Option("--stabilise", help="Reduce flicker of the classes over time.")] = False,
+    detector: Annotated[
+        Path | None,
+        typer.Option(help="Model file for OpenCV's FaceDetectorYN. Default: faces are found by the parser itself."),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Frame size to request from a camera, as WIDTHxHEIGHT.", rich_help_panel=CAMERA)
+    ] = "640x480",
+    rate: Annotated[
+        float, typer.Option(min=1, max=1000, help="Frame rate to request from a camera.", rich_help_panel=CAMERA)
+    ] = 30,
+    opacity: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the overlay.", rich_help_panel=OUTPUT)] = 0.6,
+    threads: Threads = None,
+    runtime: RuntimeOption = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Parse the faces of a camera, stream or video, and report both frame rates: engine only and end to end."""
+    import cv2
+
+    from edge_segface.camera.loop import LoopSettings
+    from edge_segface.camera.session import Outputs, run_webcam
+    from edge_segface.camera.sources import CameraRequest, size_from
+    from edge_segface.cli.console.messages import warn
+    from edge_segface.cli.console.progress import loop_status
+    from edge_segface.cli.console.tables import print_loop
+    from edge_segface.face.parser import FaceParser
+    from edge_segface.face.tracker import open_detector
+
+    cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
+    write_json = json_writer(json_out)
+    request = CameraRequest(size_from(size), rate)
+    outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve)
+    settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, opacity)
+    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
+        report = run_webcam(parser, source, request, outputs, settings, say=warn, shown=loop_status)
+    print_loop(report)
+    write_json(report)

@@ -1,0 +1,193 @@
+"""Commands that train networks and score models: train, recipes, evaluate, balance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edge_segface.cli.options import (
+    DATASET,
+    Data,
+    DatasetKind,
+    DatasetRequired,
+    JsonOut,
+    MaskLabels,
+    ModelArgument,
+    Provider,
+    RuntimeOption,
+    SkipBad,
+    Threads,
+    engine_options,
+    json_writer,
+    open_split,
+)
+from edge_segface.extras import check_training
+
+DEVICES = "Devices"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (see `edge-segface recipes`) or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Data = None,
+    dataset: Annotated[
+        DatasetKind | None,
+        typer.Option(help="Kind of dataset. Default: the recipe's.", rich_help_panel=DATASET),
+    ] = None,
+    labels: MaskLabels = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the recipe, as in optimizer.lr=1e-3; may be repeated."),
+    ] = None,
+    skip_bad: SkipBad = False,
+    accelerator: Annotated[
+        str, typer.Option(help="Where to train: auto, cpu, cuda or mps.", rich_help_panel=DEVICES)
+    ] = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, each with a device.", rich_help_panel=DEVICES)
+    ] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of machines.", rich_help_panel=DEVICES)] = 1,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Steps of gradient accumulation a batch.", rich_help_panel=DEVICES)
+    ] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Data loading processes per device. Default: 2 on Linux, else 0.", rich_help_panel=DEVICES
+        ),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Train a network by a recipe."""
+    check_training()
+    from edge_segface.cli.console import messages
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.train.command import TrainRequest, run_training
+
+    messages.only_first_process_prints()
+    request = TrainRequest(
+        recipe=recipe,
+        out=out,
+        data=data,
+        dataset=dataset,
+        labels=labels,
+        resume=resume,
+        changes=tuple(changes or ()),
+        skip_bad=skip_bad,
+        accelerator=accelerator,
+        devices=devices,
+        nodes=nodes,
+        accumulate=accumulate,
+        workers=workers,
+        threads=threads,
+    )
+    with progress_bar() as progress:
+        result = run_training(request, progress=progress)
+    if result.stopped:
+        messages.warn(f"stopped at step {result.steps}; continue with --resume")
+        raise typer.Exit(130 if messages.is_first() else 0)  # a failing process has the others killed
+    messages.say(f"{result.run.best}  mean F1 {result.best_f1:.2f}")
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this recipe with all its values.")] = None,
+) -> None:
+    """List the recipes of the package, or show one with all its values."""
+    check_training()
+    from edge_segface.train.recipe import FOLDER, load_recipe, recipe_names, recipe_text
+
+    if name is not None:
+        typer.echo(recipe_text(load_recipe(name)).rstrip())
+        return
+    for each in recipe_names():
+        about = (FOLDER / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        typer.echo(f"{each:18} {about.removeprefix('# ')}")
+
+
+def evaluate(
+    model: ModelArgument,
+    dataset: DatasetRequired,
+    data: Data = None,
+    labels: MaskLabels = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Split to score: train, val, test or all. Default: test; all of a folder.", rich_help_panel=DATASET
+        ),
+    ] = None,
+    score_size: Annotated[
+        int | None,
+        typer.Option(min=16, help="Compare at this size, as SegFace's tables do. Default: each mask's own size."),
+    ] = None,
+    fit: Annotated[
+        Literal["squash", "whole"] | None,
+        typer.Option(help="How an image becomes a square. Default: squash for LaPa and Helen, else whole."),
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Input size of a checkpoint. Default: that of its training.")] = None,
+    json_out: JsonOut = None,
+    skip_bad: SkipBad = False,
+    threads: Threads = None,
+    runtime: RuntimeOption = None,
+    provider: Provider = "cpu",
+) -> None:
+    """Score a model on a labelled dataset, class by class."""
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.cli.console.tables import print_scores
+    from edge_segface.evaluate import evaluate as run_evaluation
+    from edge_segface.evaluate import evaluation_report
+    from edge_segface.face.parser import FaceParser
+    from edge_segface.models import load_engine, mask_space
+
+    write_json = json_writer(json_out)
+    split = split or ("all" if dataset == "folder" else "test")
+    engine = load_engine(model, size=size, **engine_options(threads, runtime, provider))
+    with engine, FaceParser(engine) as parser:
+        samples = open_split(dataset, data, split, mask_space(labels, dataset, parser.space), skip_bad=skip_bad)
+        with progress_bar() as progress:
+            scores = run_evaluation(parser, samples, fit=fit, score_size=score_size, progress=progress)
+        report = evaluation_report(scores, parser, samples, fit=fit, score_size=score_size)
+        write_json(report)
+        print_scores(report, parser.space)
+
+
+def balance(
+    weights: Annotated[str, typer.Argument(help="A checkpoint of ours.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
+    dataset: DatasetRequired,
+    data: Data = None,
+    labels: MaskLabels = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Split to tune on; not the one trained on, nor the one reported on later.", rich_help_panel=DATASET
+        ),
+    ] = "val",
+    size: Annotated[int | None, typer.Option(help="Input size. Default: that of the training.")] = None,
+    skip_bad: SkipBad = False,
+    threads: Threads = None,
+) -> None:
+    """Tune a checkpoint's per-class logit offsets to maximise F1 on labelled images."""
+    from edge_segface.models import input_size, mask_space, resolve
+
+    check_training()
+    path = resolve(weights).path
+    import torch
+
+    from edge_segface.cli.console.messages import warn
+    from edge_segface.files import check_place
+    from edge_segface.model.checkpoint import load_weights, save_weights
+    from edge_segface.train.balance import balance as tune
+
+    check_place(out)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    loaded = load_weights(path)
+    samples = open_split(dataset, data, split, mask_space(labels, dataset, loaded.space), skip_bad=skip_bad)
+    balanced = tune(loaded, samples, input_size(loaded, size))
+    save_weights(balanced.weights, out)
+    offsets = ", ".join(f"{name} {offset:+.2f}" for name, offset in balanced.offsets.items())
+    warn(f"cross-validated on halves of these images: mean F1 {balanced.cross_validated:.2f}; expect that on others")
+    typer.echo(f"{out}  {offsets or 'no offset improves it'}; mean F1 {balanced.before:.2f} -> {balanced.after:.2f}")
