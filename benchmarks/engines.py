@@ -21,12 +21,13 @@ import numpy as np
 import onnxruntime as ort
 import openvino as ov
 
+from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.bench.interleave import interleaved
 from edge_segface.build import BuildRequest, build_engine
 from edge_segface.engine.openvino.layout import optimise_for_openvino
 from edge_segface.files import write_text
 from edge_segface.machine import machine_info
-from edge_segface.models import DEFAULT_MODEL, load_engine, resolve
+from edge_segface.models import load_engine, resolve
 from edge_segface.quantize.pipeline import reduce_precision
 
 RESULT = Path(__file__).parent / "results" / "engines.json"

@@ -16,12 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.data import open_dataset
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.labels import label_space
 from edge_segface.machine import machine_info
-from edge_segface.models import DEFAULT_MODEL, resolve
+from edge_segface.models import resolve
 from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.quantize.calibration.collect import Definition, collect
 from edge_segface.quantize.calibration.sources import from_dataset

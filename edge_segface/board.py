@@ -1,4 +1,4 @@
-"""What a board is, and what decides how fast it may run; read without root."""
+"""Board model, power mode and clock state, readable without root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def board_model(root: Path = ROOT) -> str | None:
 
 
 def tegra_release(root: Path = ROOT) -> str | None:
-    """What NVIDIA's boards write of their system."""
+    """Return the release text of NVIDIA's boards."""
     path = root / "etc/nv_tegra_release"
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
@@ -28,8 +28,8 @@ def l4t_of(release: str) -> str | None:
     return f"{found[1]}.{found[2]}" if found else None
 
 
-def said_by_nvpmodel() -> str | None:
-    """None where there is no such tool."""
+def nvpmodel_output() -> str | None:
+    """Return the output of `nvpmodel -q`, or None without that tool."""
     if (tool := shutil.which("nvpmodel")) is None:
         return None
     try:
@@ -39,30 +39,30 @@ def said_by_nvpmodel() -> str | None:
     return (done.stdout or done.stderr).strip()
 
 
-def power_mode(said: str | None) -> str | None:
-    found = re.search(r"NV Power Mode:\s*(\S+)", said or "")
+def power_mode(output: str | None) -> str | None:
+    found = re.search(r"NV Power Mode:\s*(\S+)", output or "")
     return found[1] if found else None
 
 
 def gpu_clocks(root: Path = ROOT) -> list[Path]:
-    """Where a Jetson board's GPU tells its clocks: devfreq, by the names of several releases."""
+    """Return the devfreq folders of a Jetson board's GPU, under the names of several releases."""
     return [folder for pattern in ("*gpu*", "*.g?1*") for folder in sorted(root.glob(f"sys/class/devfreq/{pattern}"))]
 
 
 def clocks_locked(root: Path = ROOT) -> bool | None:
-    """Whether processor and GPU may only run at one clock, as after `jetson_clocks`; None where that cannot be read."""
+    """Return whether CPU and GPU are held at one clock, as after `jetson_clocks`; None if unreadable."""
     cores = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq")
     pairs = [(folder / "scaling_min_freq", folder / "scaling_max_freq") for folder in cores]
     pairs += [(folder / "min_freq", folder / "max_freq") for folder in gpu_clocks(root)]
-    same = []
+    locked = []
     for least, most in pairs:
-        with suppress(OSError):  # cores that a power mode switches off cannot be read
-            same.append(least.read_text() == most.read_text())
-    return all(same) if same else None
+        with suppress(OSError):  # cores that the power mode switched off cannot be read
+            locked.append(least.read_text() == most.read_text())
+    return all(locked) if locked else None
 
 
 def power_state(root: Path = ROOT) -> dict[str, Any]:
-    """By name, without what is not there: board, system, power mode, whether clocks are locked, governor."""
+    """Return what is known of board, system, power mode, locked clocks and governor."""
     governors = set()
     for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"):
         with suppress(OSError):
@@ -70,7 +70,7 @@ def power_state(root: Path = ROOT) -> dict[str, Any]:
     state = {
         "board": board_model(root),
         "l4t": l4t_of(tegra_release(root) or ""),
-        "nvpmodel": power_mode(said_by_nvpmodel()),
+        "nvpmodel": power_mode(nvpmodel_output()),
         "clocks_locked": clocks_locked(root),
         "governor": ", ".join(sorted(governors)) or None,
     }

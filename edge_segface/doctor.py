@@ -17,14 +17,14 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_segface import __version__
-from edge_segface.assets import BUNDLED
-from edge_segface.board import board_model, l4t_of, power_mode, said_by_nvpmodel, tegra_release
+from edge_segface.assets import BUNDLED, DEFAULT_MODEL
+from edge_segface.board import board_model, l4t_of, nvpmodel_output, power_mode, tegra_release
 from edge_segface.engine.onnxruntime import installed
 from edge_segface.engine.tensorrt.common import EXTRAS, TITLES, load_tensorrt
 from edge_segface.engine.tensorrt.cuda import open_cuda
 from edge_segface.errors import EdgeSegfaceError, first_line
 from edge_segface.machine import machine_info
-from edge_segface.models import DEFAULT_MODEL, load_engine
+from edge_segface.models import load_engine
 
 State = Literal["good", "missing", "bad"]  # missing: not installed, and not needed for what is bundled
 
@@ -90,7 +90,7 @@ def _system(root: Path) -> Iterator[Finding]:
         yield Finding("system", "board", "good", board)
     if (release := tegra_release(root)) is not None:
         yield _jetpack(release)
-    if (said := said_by_nvpmodel()) is not None:
+    if (said := nvpmodel_output()) is not None:
         if (mode := power_mode(said)) is None:
             yield Finding(
                 "system", "power mode", "missing", " ".join(said.split())[:80] or "no answer", "run: sudo nvpmodel -q"

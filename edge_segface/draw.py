@@ -1,4 +1,4 @@
-"""Pictures of class maps: coloured labels, an overlay on the picture, and a legend."""
+"""Drawings of class maps: coloured labels, overlays and legends."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ LIGHT_BGR = (235, 235, 235)
 
 
 def colour(class_map: ClassMap) -> UInt8Array:
-    """The class map in the colours of its space, BGR."""
+    """Return the class map in the colours of its label space, BGR."""
     return _painted(class_map.labels, class_map.space)
 
 
 def overlay(image_bgr: UInt8Array, class_map: ClassMap, opacity: float = 0.6) -> UInt8Array:
-    """The picture with its classes over it, the background left as it is, and a thin line between classes."""
+    """Blend the classes over the image, with a thin line between classes; background stays as it is."""
     if image_bgr.shape[:2] != class_map.labels.shape:
         raise ImageError(
-            "picture and class map must have one size", found=f"{image_bgr.shape[:2]} and {class_map.labels.shape}"
+            "image and class map must have the same size", found=f"{image_bgr.shape[:2]} and {class_map.labels.shape}"
         )
     drawn = image_bgr.copy()
-    left, top, width, height = cv2.boundingRect(class_map.labels)  # of what is not background
+    left, top, width, height = cv2.boundingRect(class_map.labels)  # bounding box of everything but background
     if width and height:
-        there = np.s_[max(top - 1, 0) : top + height + 1, max(left - 1, 0) : left + width + 1]
-        labels, picture = np.ascontiguousarray(class_map.labels[there]), drawn[there]
+        area = np.s_[max(top - 1, 0) : top + height + 1, max(left - 1, 0) : left + width + 1]
+        labels, shown = np.ascontiguousarray(class_map.labels[area]), drawn[area]
         coloured = _painted(labels, class_map.space)
-        cv2.copyTo(cv2.addWeighted(picture, 1 - opacity, coloured, opacity, 0), labels, picture)
+        cv2.copyTo(cv2.addWeighted(shown, 1 - opacity, coloured, opacity, 0), labels, shown)
         edge = cv2.compare(cv2.dilate(labels, CROSS), labels, cv2.CMP_GT)
-        cv2.copyTo(cv2.convertScaleAbs(coloured, None, 0.5, 127), edge, picture)
+        cv2.copyTo(cv2.convertScaleAbs(coloured, None, 0.5, 127), edge, shown)
     return np.asarray(drawn, dtype=np.uint8)
 
 
 def legend(class_map: ClassMap, height: int) -> UInt8Array:
-    """A column of the classes that the map shows, largest first, with their colour and their share."""
+    """Return a column with the colour and share of each class that occurs, largest first."""
     scale = max(0.35, min(0.6, height / 900))
     line = round(44 * scale)
     titles = dict(zip(class_map.space.parts, class_map.space.titles, strict=True))
@@ -59,12 +59,12 @@ def legend(class_map: ClassMap, height: int) -> UInt8Array:
 
 
 def side_by_side(image_bgr: UInt8Array, class_map: ClassMap) -> UInt8Array:
-    """Picture, overlay and legend in one row."""
+    """Return image, overlay and legend in one row."""
     return np.hstack([image_bgr, overlay(image_bgr, class_map), legend(class_map, image_bgr.shape[0])])
 
 
 def captions(image_bgr: UInt8Array, lines: Sequence[str]) -> None:
-    """Writes lines into the top left corner, in place, on a dark ground."""
+    """Write lines into the top left corner, in place, on a darkened ground."""
     scale = max(0.35, min(0.8, image_bgr.shape[0] / 1000))
     high = round(36 * scale)
     sizes = [cv2.getTextSize(text, FONT, scale, 1)[0][0] for text in lines]

@@ -1,10 +1,10 @@
-"""What can go wrong that is not a bug. Each says, in one line, what happened, what was found, what to do next."""
+"""Errors that users can act on. Each fits one line: what happened, what was found, and what to do next."""
 
 from __future__ import annotations
 
 
 class EdgeSegfaceError(Exception):
-    """Base of all our own errors: the command line prints it as one line and exits 1."""
+    """Base class of all our errors. The command line prints it as one line and exits with 1."""
 
     def __init__(self, what: str, *, found: object = "", remedy: str = "") -> None:
         self.what = what
@@ -19,31 +19,31 @@ class EdgeSegfaceError(Exception):
 
 
 class ImageError(EdgeSegfaceError):
-    """A picture that cannot be read or parsed."""
+    """An image that cannot be read or parsed."""
 
 
 class LabelError(EdgeSegfaceError):
-    """A label space that does not exist, or labels that do not belong to it."""
+    """An unknown label space, or labels that do not belong to it."""
 
 
 class ModelError(EdgeSegfaceError):
-    """A model or engine file that is missing, broken, foreign, or unfit for what was asked."""
+    """A model file that is missing, damaged, foreign, or unsuitable for the request."""
 
 
 class EngineError(EdgeSegfaceError):
-    """A runtime or device that is not there, or an engine that cannot be built or run on it."""
+    """A runtime or device that is not available, or an engine that cannot be built or run on it."""
 
 
 class CheckpointError(ModelError):
-    """Weights that cannot become one of our networks."""
+    """Weights that do not fit any of our networks."""
 
 
 class ParityError(ModelError):
-    """A written artefact that does not agree with what it was made from."""
+    """An exported file whose output differs from its network's."""
 
 
 class InputError(EdgeSegfaceError):
-    """An array handed to an engine that is not what its door asks for."""
+    """An array that an engine does not accept."""
 
 
 class OutputError(EdgeSegfaceError):
@@ -51,7 +51,7 @@ class OutputError(EdgeSegfaceError):
 
 
 class DatasetError(EdgeSegfaceError):
-    """A labelled dataset that is missing, of another kind, or holds what cannot be used."""
+    """A labelled dataset that is missing, of another kind, or contains unusable samples."""
 
 
 class CalibrationError(EdgeSegfaceError):
@@ -59,40 +59,40 @@ class CalibrationError(EdgeSegfaceError):
 
 
 class TrainingError(EdgeSegfaceError):
-    """A recipe that cannot be followed, or a run that cannot go on."""
+    """A recipe that cannot be followed, or a run that cannot continue."""
 
 
 class SampleLostError(TrainingError):
-    """A picture of a checked dataset that cannot be read any more; only the process that wanted it knows."""
+    """A sample that was readable when it was checked, but no longer is. Only the process that read it knows."""
 
 
 class QuantizeError(EdgeSegfaceError):
-    """A model whose precision cannot be lowered, or that loses too much by it."""
+    """A model that cannot be quantized, or loses too much accuracy by it."""
 
 
 class SourceError(EdgeSegfaceError):
-    """A camera, stream or video that does not open, or breaks off."""
+    """A camera, stream or video that does not open, or fails while running."""
 
 
 class SinkError(EdgeSegfaceError):
-    """A window, recording or page that cannot be had."""
+    """A window, recording or page that is not available."""
 
 
 class FetchError(EdgeSegfaceError):
-    """A download that did not arrive, or is not what was expected."""
+    """A download that failed or is not what was expected."""
 
 
 class MissingExtra(EdgeSegfaceError):
-    """A package of an optional wing that is not installed."""
+    """A package of an optional extra that is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed here",
+            f"{purpose} needs {package}, which is not installed",
             remedy=f"run: pip install 'edge-segface[{extra}]'",
         )
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a foreign error, for the `found` of one of ours."""
+    """Return the first line of a foreign exception, for the `found` of one of ours."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,4 +1,4 @@
-"""Official weights from the Hugging Face hub: resumed when cut off, checked against what the hub and we recorded."""
+"""Official weights from the Hugging Face hub: downloads resume, and checksums are verified and recorded."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def path_of(name: str) -> Path:
 
 
 def fetch(name: str, sha256: str | None = None) -> Fetched:
-    """Downloads a checkpoint, unless it is there already, and checks it.
+    """Download a checkpoint unless it exists, and verify it.
 
-    The first download records the hub's own checksum and revision beside the file; whenever the file is used again it
-    must still have that checksum. `sha256` demands a certain one.
+    The first download records the hub's checksum and revision beside the file, and the file must keep that checksum.
+    `sha256` requires a given one.
     """
     if name not in SOURCES:
-        raise FetchError(f"nothing is known by the name {name!r}", remedy=f"choose one of {', '.join(SOURCES)}")
+        raise FetchError(f"unknown weights {name!r}", remedy=f"choose one of {', '.join(SOURCES)}")
     if sha256 is not None:
         sha256 = sha256.lower()
         if not re.fullmatch("[0-9a-f]{64}", sha256):
@@ -51,7 +51,7 @@ def fetch(name: str, sha256: str | None = None) -> Fetched:
         actual = sha256_of(target)
         if expected and actual != expected:
             raise _wrong_checksum(target, expected, actual)
-        if not record:  # put here by hand
+        if not record:  # placed by hand
             record = _save_record(record_path, SOURCES[name], actual, "by hand")
         return Fetched(target, actual, record["revision"], was_there=True)
     return _download(SOURCES[name], target, record_path, sha256)
@@ -71,12 +71,14 @@ def _download(source: Source, target: Path, record_path: Path, sha256: str | Non
         raise cannot_write(target, error) from error
     except (hub.errors.HfHubHTTPError, hub.errors.OfflineModeIsEnabled, OSError) as error:
         raise _unreachable(source, target, error) from error
-    except Exception as error:  # the hub's HTTP client has exceptions of its own, and which client differs by version
+    except (
+        Exception
+    ) as error:  # the hub's HTTP client raises its own exceptions, and which client it is depends on the version
         if not type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
             raise
         raise _unreachable(source, target, error) from error
     actual = sha256_of(part)
-    promised = metadata.etag if metadata.etag and len(metadata.etag) == 64 else None  # LFS files have their sha256
+    promised = metadata.etag if metadata.etag and len(metadata.etag) == 64 else None  # LFS files carry their sha256
     for expected in (sha256, promised):
         if expected and actual != expected:
             part.unlink()
@@ -87,9 +89,9 @@ def _download(source: Source, target: Path, record_path: Path, sha256: str | Non
 
 
 def _append_rest(url: str, part: Path, size: int | None, shown_as: str) -> None:
-    """Downloads what `part` does not have yet. The hub's own download keeps parts within one run only.
+    """Download the rest of a partial file. The hub's own download resumes within one run only, hence its internal calls.
 
-    The file is public, so nobody's token goes along, least of all to the host that the hub redirects to.
+    The file is public, so no token is sent, least of all to the host that the hub redirects to.
     """
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]

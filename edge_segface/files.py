@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic file writes, the cache folder, and checksums."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edge_segface.errors import OutputError
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `target`, renamed to it when the block ends well and removed when it does not."""
-    target = target.resolve()  # a link stays a link, and what it points to is replaced
+    """Yield a temporary path beside `target`; rename it to `target` if the block succeeds, remove it otherwise."""
+    target = target.resolve()  # a symbolic link is kept and its target replaced
     make_room(target)
     temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
     try:
@@ -30,14 +30,14 @@ def written_whole(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     except OSError as error:
         if error.filename is not None and Path(error.filename) != temporary:
-            raise  # of another file that the block opened
+            raise  # another file that the block opened
         raise cannot_write(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_place(target: Path) -> None:
-    """Whether a file can be written there: asked before the hours that go into its content."""
+    """Raise OutputError unless a file can be written there; call it before hours of work."""
     make_room(target)
     try:
         with tempfile.TemporaryFile(dir=target.parent):
@@ -47,7 +47,7 @@ def check_place(target: Path) -> None:
 
 
 def make_room(target: Path) -> None:
-    """The folder of a file, unless something else lies in its place."""
+    """Create the folder of a file; raise if something that is not a regular file is in its place."""
     if target.exists() and not target.is_file():
         found = "a folder" if target.is_dir() else "not a regular file"
         raise OutputError(f"cannot write {target}", found=found, remedy="name a file")
@@ -60,7 +60,7 @@ def write_text(text: str, target: Path) -> None:
 
 
 def write_bytes(content: bytes | memoryview, target: Path) -> None:
-    """On the disk itself when this returns, so that not even a power cut loses both the old and the new."""
+    """Write and sync to disk before returning, so that a power cut leaves the old or the new content."""
     with written_whole(target) as temporary, open(temporary, "wb") as file:
         file.write(content)
         file.flush()
@@ -76,12 +76,12 @@ def make_folder(folder: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot write {path}", found=error.strerror or error, remedy="name a place that you may write to, with room"
+        f"cannot write {path}", found=error.strerror or error, remedy="choose a writable place with free space"
     )
 
 
 def cache_folder() -> Path:
-    """Where what can be had again is kept: $EDGE_SEGFACE_HOME, or edge-segface in the user's cache folder."""
+    """Return where downloads and caches live: $EDGE_SEGFACE_HOME, or edge-segface in the user's cache folder."""
     if given := os.environ.get("EDGE_SEGFACE_HOME"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge-segface"

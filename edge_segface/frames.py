@@ -1,6 +1,6 @@
-"""Pictures, the square in them that a network looks at, and the map of classes that comes back.
+"""Images, the square crops that a network receives, and the class maps it returns.
 
-Coordinates are those of pixel centres: the first pixel spans -0.5..0.5, so a picture w pixels wide spans -0.5..w-0.5.
+Coordinates are those of pixel centres: the first pixel spans -0.5..0.5, so an image of width w spans -0.5..w-0.5.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge_segface.labels import LabelSpace, remap_table
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 
-# The mean colour is zero after normalisation: what a network's own zero padding shows it.
+# The mean colour is zero after normalisation, like the network's own zero padding.
 OUTSIDE_BGR = (104, 116, 124)
 MIN_SIDE = 8
 MAX_SIDE = 16384
@@ -26,7 +26,11 @@ MAX_SIDE = 16384
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source, and when it was taken on the monotonic clock."""
+    """One image of a source, and its capture time on the monotonic clock.
+
+    >>> Frame(np.zeros((48, 64, 3), np.uint8), index=0, captured_at_s=0.0).image_bgr.shape
+    (48, 64, 3)
+    """
 
     image_bgr: UInt8Array
     index: int
@@ -38,7 +42,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class RoI:
-    """A square region of interest, possibly turned. `angle_deg` turns it clockwise as seen on the screen."""
+    """A square region of interest. `angle_deg` rotates it clockwise as seen on the screen.
+
+    >>> RoI.from_box_xyxy((60, 0, 300, 240)).side
+    240.0
+    >>> RoI.whole((480, 640)).centre_xy
+    (319.5, 239.5)
+    """
 
     centre_xy: tuple[float, float]
     side: float
@@ -47,17 +57,17 @@ class RoI:
     def __post_init__(self) -> None:
         numbers = (*self.centre_xy, self.side, self.angle_deg)
         if not all(math.isfinite(number) for number in numbers) or self.side <= 0:
-            raise ImageError("an RoI needs finite numbers and a side above 0", found=self)
+            raise ImageError("an RoI needs finite numbers and a positive side", found=self)
 
     @classmethod
     def whole(cls, size_hw: tuple[int, int]) -> RoI:
-        """The smallest upright square that holds a whole picture."""
+        """Return the smallest upright square that contains a whole image."""
         height, width = size_hw
         return cls(((width - 1) / 2, (height - 1) / 2), float(max(height, width)))
 
     @classmethod
     def from_box_xyxy(cls, box_xyxy: tuple[float, float, float, float], grow: float = 1.0) -> RoI:
-        """The square around a box given by its outer edges in pixels, `grow` times its longer side."""
+        """Return the square around a box given by its outer edges in pixels, `grow` times its longer side."""
         left, top, right, bottom = box_xyxy
         if not (right > left and bottom > top):
             raise ImageError("a box needs right > left and bottom > top", found=box_xyxy)
@@ -65,7 +75,7 @@ class RoI:
         return cls(centre, grow * max(right - left, bottom - top))
 
     def square_from_frame(self, size: int) -> FloatArray:
-        """The affine matrix (2, 3) that takes frame coordinates to those of a `size` x `size` square."""
+        """Return the affine matrix (2, 3) from frame coordinates to those of a `size` x `size` square."""
         scale = size / self.side
         angle = math.radians(self.angle_deg)
         cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
@@ -79,7 +89,7 @@ class RoI:
         )
 
     def corners_xy(self) -> FloatArray:
-        """(4, 2): the outer corners in frame coordinates, clockwise from the top left of the square."""
+        """Return the outer corners (4, 2) in frame coordinates, clockwise from the top left of the square."""
         half = self.side / 2
         angle = math.radians(self.angle_deg)
         right = np.array([math.cos(angle), math.sin(angle)]) * half
@@ -88,7 +98,7 @@ class RoI:
         return np.stack([centre - right - down, centre + right - down, centre + right + down, centre - right + down])
 
     def bounds_xyxy(self, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Whole pixels of a picture that the square touches: left, top, right and bottom, the last two exclusive."""
+        """Return the pixels of an image that the square touches: left, top, right, bottom, the last two exclusive."""
         corners = self.corners_xy() + 0.5
         left, top = np.floor(corners.min(axis=0) + 1e-6).astype(int)
         right, bottom = np.ceil(corners.max(axis=0) - 1e-6).astype(int)
@@ -98,23 +108,36 @@ class RoI:
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """One class id per pixel, and the space that gives ids their meaning."""
+    """One class id per pixel, with the label space that gives ids their meaning.
+
+    >>> labels = np.zeros((4, 6), np.uint8)
+    >>> labels[1:3, 1:4] = CELEBAMASK19.id_of("hair")
+    >>> class_map = ClassMap(labels, CELEBAMASK19)
+    >>> int(class_map.mask("hair").sum())
+    6
+    >>> class_map.shares()
+    {'background': 0.75, 'hair': 0.25}
+    >>> class_map.polygons("hair")[0].tolist()
+    [[1.0, 1.0], [1.0, 2.0], [3.0, 2.0], [3.0, 1.0]]
+    """
 
     labels: UInt8Array
     space: LabelSpace
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype != np.uint8:
-            raise ImageError("a class map is uint8 of shape (h, w)", found=f"{self.labels.dtype} {self.labels.shape}")
+            raise ImageError(
+                "a class map must be uint8 of shape (h, w)", found=f"{self.labels.dtype} {self.labels.shape}"
+            )
 
         if self.labels.size and self.labels.max() >= len(self.space):
-            raise ImageError(f"a class map holds ids beyond {self.space.name}", found=int(self.labels.max()))
+            raise ImageError(f"a class map has ids outside {self.space.name}", found=int(self.labels.max()))
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
         return np.equal(self.labels, self.space.id_of(part))
 
     def shares(self) -> dict[str, float]:
-        """Part -> share of the pixels, for the parts that are there, largest first."""
+        """Return the share of the pixels of each part that occurs, largest first."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.space))
         order = np.argsort(-counts, kind="stable")
         return {self.space.parts[i]: float(counts[i] / self.labels.size) for i in order if counts[i]}
@@ -126,7 +149,7 @@ class ClassMap:
 
 
 def check_image(image_bgr: UInt8Array, name: str) -> None:
-    """Raises unless the array is a picture that can be parsed."""
+    """Raise ImageError unless the array is an image that can be parsed."""
     if not isinstance(image_bgr, np.ndarray) or image_bgr.dtype != np.uint8 or image_bgr.ndim != 3:
         found = f"{image_bgr.dtype} {image_bgr.shape}" if isinstance(image_bgr, np.ndarray) else type(image_bgr)
         raise ImageError(f"{name} must be a uint8 BGR array of shape (h, w, 3)", found=found)
@@ -139,18 +162,18 @@ def check_image(image_bgr: UInt8Array, name: str) -> None:
         raise ImageError(
             f"{name} is too small to hold a face",
             found=f"{width}x{height} px",
-            remedy=f"give {MIN_SIDE} px a side or more",
+            remedy=f"at least {MIN_SIDE} px per side are needed",
         )
     if max(height, width) > MAX_SIDE:
         raise ImageError(
             f"{name} is too large",
             found=f"{width}x{height} px",
-            remedy=f"scale it down or cut out the face: at most {MAX_SIDE} px a side",
+            remedy=f"scale it down or crop the face: at most {MAX_SIDE} px per side",
         )
 
 
 def crop(image_bgr: UInt8Array, roi: RoI, size: int) -> UInt8Array:
-    """The RoI as a `size` x `size` picture, antialiased when it shrinks, the mean colour outside the picture."""
+    """Return the RoI as a `size` x `size` image: antialiased when shrunk, the mean colour outside the image."""
     left, top, right, bottom = roi.bounds_xyxy((image_bgr.shape[0], image_bgr.shape[1]))
     if right <= left or bottom <= top:
         return np.full((size, size, 3), OUTSIDE_BGR, dtype=np.uint8)
@@ -173,7 +196,7 @@ def crop(image_bgr: UInt8Array, roi: RoI, size: int) -> UInt8Array:
 
 
 def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
-    """Writes the labels (s, s) of an RoI into the labels (h, w) of its picture, in place, nearest pixel."""
+    """Write the labels (s, s) of an RoI into the labels (h, w) of its image, in place, nearest pixel."""
     left, top, right, bottom = roi.bounds_xyxy((onto.shape[0], onto.shape[1]))
     if right <= left or bottom <= top:
         return
@@ -186,7 +209,7 @@ def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
     x = np.arange(right - left)
     y = np.arange(bottom - top)
     if roi.angle_deg == 0:
-        # Upright: rows and columns are looked up apart, which is exact and several times faster than a warp.
+        # Upright: indexing rows and columns separately is exact and several times faster than a warp.
         columns = np.rint(matrix[0, 0] * x + matrix[0, 2]).astype(np.intp)
         rows = np.rint(matrix[1, 1] * y + matrix[1, 2]).astype(np.intp)
         x_inside = slice(*np.searchsorted(columns, (0, size)))
@@ -202,7 +225,7 @@ def paste(square: UInt8Array, roi: RoI, onto: UInt8Array) -> None:
 
 
 def pasted(square: UInt8Array, roi: RoI, size_hw: tuple[int, ...]) -> UInt8Array:
-    """The labels of an RoI in a picture of `size_hw` that is background elsewhere."""
+    """Return the labels of an RoI in an image of `size_hw` that is background elsewhere."""
     labels = np.zeros(size_hw, dtype=np.uint8)
     paste(square, roi, labels)
     return labels

@@ -1,4 +1,4 @@
-"""Pictures from and to files. A picture is read as a viewer shows it: upright, in colour, 8 bits."""
+"""Reading and writing images. An image is read as a viewer shows it: upright, in colour, 8 bits."""
 
 from __future__ import annotations
 
@@ -18,33 +18,36 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def read_image(path: Path) -> UInt8Array:
-    """BGR. Orientation tags are applied; grey, CMYK and 16 bits are converted; transparency becomes the mean colour."""
+    """Read an image as BGR.
+
+    Orientation tags are applied; grey, CMYK and 16-bit images are converted; transparency becomes the mean colour.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot read {path}", found=error.strerror or error, remedy="check the path") from error
     if not content:
         raise ImageError(f"{path} is empty", found="0 bytes", remedy="copy it again")
-    if is_cut_short(content):
-        raise ImageError(f"{path} is cut short", found=f"{len(content)} bytes without an end", remedy="copy it again")
+    if is_truncated(content):
+        raise ImageError(
+            f"{path} is truncated", found=f"{len(content)} bytes without an end marker", remedy="copy it again"
+        )
     encoded = np.frombuffer(content, dtype=np.uint8)
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        if image is None:
-            raise ImageError(
-                f"{path} is not a picture that can be read", remedy=f"give one of {', '.join(sorted(SUFFIXES))}"
-            )
-        picture = np.asarray(image, dtype=np.uint8)
-        if content[:2] != b"\xff\xd8":  # a JPEG has no transparency
-            picture = _without_transparency(picture, encoded)
-    except (cv2.error, MemoryError) as error:  # pictures beyond OpenCV's own limit, or this machine's
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        if decoded is None:
+            raise ImageError(f"{path} is not a readable image", remedy=f"give one of {', '.join(sorted(SUFFIXES))}")
+        image = np.asarray(decoded, dtype=np.uint8)
+        if content[:2] != b"\xff\xd8":  # JPEG has no transparency
+            image = _without_transparency(image, encoded)
+    except (cv2.error, MemoryError) as error:  # beyond OpenCV's limit, or this machine's memory
         raise ImageError(f"{path} cannot be decoded", found=first_line(error), remedy="scale it down") from error
-    check_image(picture, str(path))
-    return picture
+    check_image(image, str(path))
+    return image
 
 
 def write_image(image: UInt8Array, path: Path) -> None:
-    """BGR or single-channel, in the format of the suffix."""
+    """Write a BGR or single-channel image in the format of the suffix."""
     with written_whole(path) as temporary:
         done, encoded = cv2.imencode(path.suffix, image)
         if not done:
@@ -53,39 +56,39 @@ def write_image(image: UInt8Array, path: Path) -> None:
 
 
 def find_images(inputs: Sequence[str]) -> list[Path]:
-    """Files, folders (not their subfolders) and globs -> paths, in order, each once."""
+    """Return the images named by files, folders (not their subfolders) and glob patterns, in order, each once."""
     found: dict[Path, Path] = {}
     for text in inputs:
         if not text:
-            raise ImageError("the name of a picture is empty", remedy="check the variable that it came from")
+            raise ImageError("the name of an image is empty", remedy="check the variable that it comes from")
         path = Path(text)
         try:
             matches, remedy = _matches(text, path)
         except (OSError, ValueError) as error:
-            raise ImageError(f"cannot look for {text}", found=first_line(error), remedy="check it") from error
+            raise ImageError(f"cannot search {text}", found=first_line(error), remedy="check the path") from error
         if not matches:
-            raise ImageError(f"no picture in {text}", remedy=remedy)
+            raise ImageError(f"no image in {text}", remedy=remedy)
         for match in matches:
             found.setdefault(match.resolve(), match)
     return list(found.values())
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _matches(text: str, path: Path) -> tuple[list[Path], str]:
     if path.is_dir():
-        pictures = sorted(item for item in path.iterdir() if _is_picture(item))
-        return pictures, f"it should hold {', '.join(sorted(SUFFIXES))} files"
+        images = sorted(item for item in path.iterdir() if _is_image(item))
+        return images, f"it should contain {', '.join(sorted(SUFFIXES))} files"
     if path.exists() or not any(sign in text for sign in "*?["):
         return [path], ""
     pattern = text.removeprefix(path.anchor)
     return sorted(match for match in Path(path.anchor).glob(pattern) if match.is_file()), "check the pattern"
 
 
-def is_cut_short(content: bytes) -> bool:
-    """Whether a JPEG or PNG ends before its end marker; OpenCV would fill the rest of it with grey and say nothing."""
+def is_truncated(content: bytes) -> bool:
+    """Return whether a JPEG or PNG ends before its end marker; OpenCV would fill the rest with grey silently."""
     if content[:8] == b"\x89PNG\r\n\x1a\n":
         return b"IEND" not in content
     if content[:2] != b"\xff\xd8":
@@ -94,36 +97,36 @@ def is_cut_short(content: bytes) -> bool:
     while at + 4 <= len(content):
         marker = content[at + 1]
         if content[at] != 0xFF:
-            return False  # not laid out as we know it: OpenCV may judge
+            return False  # unusual layout: leave it to OpenCV
         if marker == 0xFF:  # filling
             at += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a length
             at += 2
         else:
             at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-            if marker == 0xDA:  # the scan: whatever comes behind its header must hold the end marker
+            if marker == 0xDA:  # the scan: the end marker must follow its header
                 return content.find(b"\xff\xd9", at) < 0
     return True
 
 
-def _without_transparency(picture: UInt8Array, encoded: UInt8Array) -> UInt8Array:
-    raw = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # with its alpha, but not turned upright
+def _without_transparency(image: UInt8Array, encoded: UInt8Array) -> UInt8Array:
+    raw = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # with alpha, but not rotated upright
     if raw is None or raw.ndim != 3 or raw.shape[2] != 4:
-        return picture
-    lying = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), dtype=np.uint8)
-    mixed = _over_mean_colour(lying, np.asarray(raw[..., 3]))
+        return image
+    stored = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), dtype=np.uint8)
+    mixed = _over_mean_colour(stored, np.asarray(raw[..., 3]))
     for mirror in (False, True):
-        for quarters in range(4):  # the turn that OpenCV made, found by what it did
-            if np.array_equal(_turned(lying, mirror, quarters), picture):
-                return np.ascontiguousarray(_turned(mixed, mirror, quarters))
+        for quarters in range(4):  # find the rotation that OpenCV applied
+            if np.array_equal(_rotated(stored, mirror, quarters), image):
+                return np.ascontiguousarray(_rotated(mixed, mirror, quarters))
     return mixed
 
 
-def _turned(image: UInt8Array, mirror: bool, quarters: int) -> UInt8Array:
+def _rotated(image: UInt8Array, mirror: bool, quarters: int) -> UInt8Array:
     return np.rot90(image[:, ::-1] if mirror else image, quarters)
 
 
-def _over_mean_colour(picture: UInt8Array, alpha: npt.NDArray[Any]) -> UInt8Array:
+def _over_mean_colour(image: UInt8Array, alpha: npt.NDArray[Any]) -> UInt8Array:
     opacity = alpha.astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
-    mixed = picture * opacity + np.array(OUTSIDE_BGR, dtype=np.float32) * (1 - opacity)
+    mixed = image * opacity + np.array(OUTSIDE_BGR, dtype=np.float32) * (1 - opacity)
     return np.asarray(np.rint(mixed), dtype=np.uint8)

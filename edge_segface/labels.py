@@ -1,8 +1,8 @@
-"""Label spaces as values: which id means which part, in whose order, and whose left is left.
+"""Label spaces as values: which id means which part.
 
-Every class has a name, which is the short one of its dataset, and a part, which is the same word in every space. In
-parts, `left` is the subject's own left, so it lies on the right of the picture. CelebAMask-HQ names sides that way too;
-LaPa and Helen name them as the viewer sees them, so their `lb` is the part `right_brow`. Remapping goes by parts.
+Every class has a name, its dataset's own short one, and a part, the same word in every space. In parts, `left` is the
+subject's own left, which is on the right of a frontal image. CelebAMask-HQ names sides in this way too; LaPa and Helen
+name them as the viewer sees them, so their `lb` is the part `right_brow`. Remapping goes by parts.
 """
 
 from __future__ import annotations
@@ -38,13 +38,20 @@ PART_COLOURS_RGB: dict[str, tuple[int, int, int]] = {
     "necklace": (200, 255, 60),
 }
 
-# Where a space has no such part, its pixels belong to this one.
+# The part that takes over the pixels of a part that a space lacks.
 BROADER_PART = {"left_ear": "skin", "right_ear": "skin", "glasses": "skin"}
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """An ordered set of classes. The id of a class is its place."""
+    """An ordered set of classes; the id of a class is its position.
+
+    >>> space = label_space("celebamask19")
+    >>> space.id_of("hair"), space.id_of("left_eye")
+    (14, 8)
+    >>> space.titles[14]
+    'hair'
+    """
 
     name: str
     classes: tuple[tuple[str, str], ...]  # (name in its dataset, part)
@@ -68,12 +75,12 @@ class LabelSpace:
 
     @cached_property
     def titles(self) -> tuple[str, ...]:
-        """For people to read: sides are the subject's."""
+        """Names for people to read."""
         return tuple(part.replace("_", " ") for part in self.parts)
 
     @cached_property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Ids to swap when a picture is mirrored."""
+        """Pairs of ids to swap when an image is mirrored."""
         return tuple(
             (left, self.parts.index(part.replace("left_", "right_")))
             for left, part in enumerate(self.parts)
@@ -89,16 +96,16 @@ class LabelSpace:
 
     @cached_property
     def palette_rgb(self) -> npt.NDArray[np.uint8]:
-        """(n, 3)"""
+        """The colour of each class, (n, 3)."""
         return np.array([PART_COLOURS_RGB[part] for part in self.parts], dtype=np.uint8)
 
     @cached_property
     def long_tail(self) -> tuple[int, ...]:
-        """Ids of the classes that few pictures show."""
+        """Ids of the rare classes."""
         return tuple(index for index, part in enumerate(self.parts) if part in self.long_tail_parts)
 
     def id_of(self, part: str) -> int:
-        """By part, such as `left_eye`, or by the name in the dataset, such as `l_eye`."""
+        """Return the id of a part, such as `left_eye`, or of a class by its dataset's name, such as `l_eye`."""
         for words in (self.parts, self.names):
             if part in words:
                 return words.index(part)
@@ -106,13 +113,13 @@ class LabelSpace:
 
 
 def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False) -> npt.NDArray[np.uint8]:
-    """A table for `table[labels]`. With `drop_missing`, others take the pixels of what the target lacks."""
+    """Return a table for `table[labels]`. With `drop_missing`, parts that the target lacks go to a broader one."""
     lost = lost_parts(source, target)
     if lost and not drop_missing:
         raise LabelError(
-            f"{target.name} has no class for some of {source.name}",
+            f"{target.name} lacks parts of {source.name}",
             found=", ".join(lost),
-            remedy="pass drop_missing=True to put them into what is there",
+            remedy="pass drop_missing=True to merge them into broader parts",
         )
     table = np.zeros(256, dtype=np.uint8)
     for index, part in enumerate(source.parts):
@@ -121,13 +128,13 @@ def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = 
 
 
 def lost_parts(source: LabelSpace, target: LabelSpace) -> dict[str, str]:
-    """Parts that the target lacks -> the part that takes their pixels."""
+    """Map each part that the target lacks to the part that takes over its pixels."""
     return {part: BROADER_PART.get(part, "background") for part in source.parts if part not in target.parts}
 
 
 def label_space(name: str) -> LabelSpace:
     if name not in LABEL_SPACES:
-        raise LabelError(f"no label space is called {name!r}", remedy=f"choose one of {', '.join(LABEL_SPACES)}")
+        raise LabelError(f"unknown label space {name!r}", remedy=f"choose one of {', '.join(LABEL_SPACES)}")
     return LABEL_SPACES[name]
 
 
@@ -139,7 +146,7 @@ def _celebamask(name: str, order: Sequence[str]) -> LabelSpace:
     )
 
 
-# The suffixes of the dataset's part files. l_lip is the lower lip, u_lip the upper; ear_r is the earring.
+# Suffixes of the dataset's part files. l_lip is the lower lip, u_lip the upper one; ear_r is the earring.
 _CELEBAMASK_PARTS = {
     "background": "background",
     "neck": "neck",

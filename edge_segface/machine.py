@@ -1,4 +1,4 @@
-"""The machine that a number was measured on."""
+"""The machine on which a number was measured."""
 
 from __future__ import annotations
 

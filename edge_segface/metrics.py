@@ -1,4 +1,4 @@
-"""One streaming confusion matrix, from which every accuracy is pooled, as SegFace's evaluation does."""
+"""A streaming confusion matrix, from which all accuracy scores are pooled, as in SegFace's evaluation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Scores = npt.NDArray[np.float64]
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over any number of label maps. All scores are 0..100.
 
-    Counts are pooled over all pixels of all pictures before a score is taken; it is not a mean over pictures. A class
-    that is neither in the truth nor in the prediction has no score (NaN) and does not enter a mean.
+    Counts are pooled over all pixels of all images; scores are not means over images. A class that occurs neither in the
+    truth nor in the prediction has no score (NaN) and enters no mean.
     """
 
     def __init__(self, space: LabelSpace) -> None:
@@ -23,15 +23,17 @@ class ConfusionMatrix:
         self.counts = np.zeros((len(space), len(space)), dtype=np.int64)
 
     def update(self, predicted: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], ignore: int | None = None) -> None:
-        """Adds one or many label maps of one shape. Pixels whose truth is `ignore` do not count."""
+        """Add label maps of one shape. Pixels whose truth is `ignore` do not count."""
         if predicted.shape != truth.shape:
-            raise LabelError("prediction and truth must have one shape", found=f"{predicted.shape} and {truth.shape}")
+            raise LabelError(
+                "prediction and truth must have the same shape", found=f"{predicted.shape} and {truth.shape}"
+            )
         counted = slice(None) if ignore is None else truth.ravel() != ignore
         row, column = truth.ravel()[counted], predicted.ravel()[counted]
         classes = len(self.space)
         for name, labels in (("truth", row), ("prediction", column)):
             if labels.size and labels.max() >= classes:
-                raise LabelError(f"the {name} has ids beyond {self.space.name}", found=int(labels.max()))
+                raise LabelError(f"the {name} has ids outside {self.space.name}", found=int(labels.max()))
         pairs = row.astype(np.intp) * classes + column
         self.counts += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
@@ -41,19 +43,19 @@ class ConfusionMatrix:
         self.counts += other.counts
 
     def f1(self) -> Scores:
-        """Per class: 2 TP / (truth + prediction)"""
+        """Return 2 TP / (truth + prediction) of each class."""
         return _percent(2 * self._hits, self._truth + self._predicted)
 
     def iou(self) -> Scores:
-        """Per class: TP / (truth + prediction - TP)"""
+        """Return TP / (truth + prediction - TP) of each class."""
         return _percent(self._hits, self._truth + self._predicted - self._hits)
 
     def mean_f1(self) -> float:
-        """Over all classes but background."""
+        """Return the mean over all classes except background."""
         return _mean(self.f1()[1:])
 
     def miou(self) -> float:
-        """Over all classes, background among them."""
+        """Return the mean over all classes including background."""
         return _mean(self.iou())
 
     def pixel_accuracy(self) -> float:

@@ -21,7 +21,6 @@ from edge_segface.spec import ModelSpec
 if TYPE_CHECKING:
     from edge_segface.model.checkpoint import Weights
 
-DEFAULT_MODEL = "edge-256"
 DEFAULT_SIZE = 512  # input of a checkpoint that does not record its own; the paper's
 
 Kind = Literal["checkpoint", "onnx", "openvino", "engine"]
@@ -88,6 +87,16 @@ def resolve(model: str | Path) -> ModelFile:
     if found.is_checkpoint and not path.is_file():
         raise ModelError(f"{path} does not exist", remedy="check the path")
     return found
+
+
+def resolve_checkpoint(model: str | Path) -> Path:
+    """The checkpoint of a model; a file may have any suffix, as official ones do."""
+    if str(model) in SOURCES:
+        return resolve(model).path
+    path = Path(model)
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist", remedy="check the path")
+    return path
 
 
 def resolve_onnx(model: str | Path) -> Path:

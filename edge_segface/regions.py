@@ -1,4 +1,4 @@
-"""Where faces are in a class map: what lets a parser find its own faces in a whole frame."""
+"""Locations of faces in a class map, which let the parser find its own faces in a whole frame."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import numpy.typing as npt
 from edge_segface.frames import ClassMap, RoI, UInt8Array
 from edge_segface.labels import LabelSpace
 
-# A face is skin and what lies on it. Ears are left out, as LaPa counts them as skin and hair often hides them.
+# A face is skin and what lies on it. Ears are excluded: LaPa counts them as skin, and hair often hides them.
 INNER_PARTS = (
     "left_brow", "right_brow", "left_eye", "right_eye", "nose", "inner_mouth", "lower_lip", "upper_lip", "glasses",
 )  # fmt: skip
 FACE_PARTS = ("skin", *INNER_PARTS)
 HEAD_PARTS = (*FACE_PARTS, "hair", "hat", "left_ear", "right_ear", "earring")
-# Kinds of inner parts, of which a face shows at least two: skin alone may be a hand or a wall.
+# Kinds of inner parts; a face shows at least two of them, because skin alone may be a hand or a wall.
 KINDS = (
     ("left_brow", "right_brow", "left_eye", "right_eye", "glasses"),
     ("nose",),
     ("inner_mouth", "lower_lip", "upper_lip"),
 )
 
-ROI_GROWTH = 2.0  # the RoI over the longer side of the face's box: head, hat and shoulders
-MIN_FILLED = 0.35  # of the box, by the face
+ROI_GROWTH = 2.0  # side of the RoI relative to the longer side of the face's box: includes head, hat and shoulders
+MIN_FILLED = 0.35  # least share of the box that the face covers
 
 
 Box = tuple[float, float, float, float]
@@ -34,7 +34,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Face:
-    """The box of a face (left, top, right, bottom: outer edges in pixels), and how much speaks for it, 0..1."""
+    """A face's box by its outer edges (left, top, right, bottom) in pixels, and a score of 0..1."""
 
     box_xyxy: Box
     score: float
@@ -53,34 +53,39 @@ def face_ids(space: LabelSpace) -> npt.NDArray[np.uint8]:
 
 
 def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> list[Face]:
-    """The faces of a class map, largest first: pieces of skin that show at least so many kinds of inner parts."""
+    """Return the faces of a class map, largest first: components of skin with at least `kinds` kinds of inner parts."""
     labels, space = class_map.labels, class_map.space
     face = np.asarray(cv2.LUT(labels, _table(FACE_PARTS, space)), dtype=np.uint8)
-    x, y, across, down = cv2.boundingRect(face)  # where there is anything, with a rim that opening looks at
+    x, y, across, down = cv2.boundingRect(face)  # bounding box of all face pixels, with the margin that opening needs
     x, y, right, low = max(x - 2, 0), max(y - 2, 0), x + across + 2, y + down + 2
     face, labels = face[y:low, x:right], labels[y:low, x:right]
     if not face.size:
         return []
-    # Opening cuts a thin bridge between two faces.
+    # Opening cuts thin bridges between two faces.
     opened = np.asarray(cv2.morphologyEx(face, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    count, pieces, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    count, components, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     kind_of_id = _kind_of_id(space)
     found = []
-    for piece in range(1, count):
-        left, top, width, height, area = (int(number) for number in numbers[piece])
+    for component in range(1, count):
+        left, top, width, height, area = (int(number) for number in numbers[component])
         if min(width, height) < min_side or area < MIN_FILLED * width * height:
             continue
-        there = np.s_[top : top + height, left : left + width]
-        shares = np.bincount(kind_of_id[labels[there][pieces[there] == piece]], minlength=len(KINDS) + 1)[1:] / area
-        seen = np.minimum(shares / 0.01, 1).sum()  # a kind counts fully from a hundredth of the face on
-        if seen >= kinds:
+        area_slice = np.s_[top : top + height, left : left + width]
+        shares = (
+            np.bincount(kind_of_id[labels[area_slice][components[area_slice] == component]], minlength=len(KINDS) + 1)[
+                1:
+            ]
+            / area
+        )
+        evidence = np.minimum(shares / 0.01, 1).sum()  # a kind counts fully from 1 % of the face on
+        if evidence >= kinds:
             box = (float(x + left), float(y + top), float(x + left + width), float(y + top + height))
-            found.append(Face(box, float(seen / len(KINDS))))
+            found.append(Face(box, float(evidence / len(KINDS))))
     return sorted(found, key=lambda face: -face.height)
 
 
 def overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes."""
+    """Return the intersection over union of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
@@ -90,7 +95,7 @@ def overlap(one: Box, other: Box) -> float:
 
 
 def head_box(labels: UInt8Array, space: LabelSpace, face: Box) -> Box:
-    """What belongs to a head, hair and hat with it, as far as a neighbour's is not to be feared."""
+    """Bounding box of face, hair and hat, searched within one face length so that a neighbour's hair is not included."""
     reach = max(face[2] - face[0], face[3] - face[1])
     left, top = (max(0, round(edge - reach)) for edge in face[:2])
     right, bottom = (round(edge + reach) for edge in face[2:])
@@ -101,7 +106,7 @@ def head_box(labels: UInt8Array, space: LabelSpace, face: Box) -> Box:
 
 @cache
 def _table(parts: tuple[str, ...], space: LabelSpace) -> UInt8Array:
-    """1 for the ids of these parts, else 0."""
+    """Return a lookup table with 1 for the ids of these parts, else 0."""
     table = np.zeros(256, dtype=np.uint8)
     table[_ids(parts, space)] = 1
     return table

@@ -1,4 +1,4 @@
-"""What an artefact says of itself: a ModelSpec inside every ONNX file, an EngineRecord beside every engine."""
+"""How artefacts describe themselves: a ModelSpec inside every ONNX file, an EngineRecord beside every engine."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ Spec = TypeVar("Spec", "ModelSpec", "EngineSpec", "EngineRecord")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What an ONNX file is, what it eats and returns, and where its weights come from."""
+    """What a model file computes, and where its weights come from."""
 
     name: str
     preset: str
     label_space: str
-    class_names: tuple[str, ...]  # in order of their ids
+    class_names: tuple[str, ...]  # in the order of their ids
     input_size: int
-    outputs: tuple[str, ...]  # of `labels` and `logits`
+    outputs: tuple[str, ...]  # `labels`, `logits` or both
     precision: str
     training_data: str
     weights_licence: str
     made_by: str
-    warp: str | None = None  # `roi-tanh`: eats a picture warped by five landmarks
+    warp: str | None = None  # `roi-tanh`: expects images warped by five landmarks
     f1: dict[str, float] | None = None  # class name -> 0..100
-    parent_sha256: str | None = None  # of the file that this one was made from
-    calibration_sha256: str | None = None  # of the pictures that an int8 model was calibrated on
-    f1_drop: dict[str, float] | None = None  # class name -> what lower precision lost, where that was measured
-    kept: dict[str, str] | None = None  # layers left in floating point -> why
+    parent_sha256: str | None = None  # of the file this one was made from
+    calibration_sha256: str | None = None  # of the images an int8 model was calibrated on
+    f1_drop: dict[str, float] | None = None  # class name -> F1 lost by lower precision, if measured
+    kept: dict[str, str] | None = None  # layers kept in floating point -> reason
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -49,22 +49,22 @@ class ModelSpec:
         if not self.outputs or not set(self.outputs) <= {"labels", "logits"}:
             raise ModelError(f"{self.name} must have outputs `labels`, `logits` or both", found=self.outputs)
         if self.warp not in (None, "roi-tanh"):
-            raise ModelError(f"{self.name} uses a warp that this version does not know", found=self.warp)
+            raise ModelError(f"{self.name} uses an unknown warp", found=self.warp)
         space = LABEL_SPACES.get(self.label_space)
         if space is not None and space.names != self.class_names:
             raise ModelError(
-                f"{self.name} says {self.label_space}, but its classes are in another order",
+                f"{self.name} claims {self.label_space}, but its classes are in another order",
                 found=", ".join(self.class_names),
                 remedy="export it again from its weights",
             )
         if self.f1 is not None and not set(self.f1) <= set(self.class_names):
-            raise ModelError(f"{self.name} has F1 of classes that are not its own", found=", ".join(self.f1))
+            raise ModelError(f"{self.name} has F1 scores of classes that it does not have", found=", ".join(self.f1))
 
     @property
     def space(self) -> LabelSpace:
         if self.label_space not in LABEL_SPACES:
             raise ModelError(
-                f"{self.name} uses a label space that this version does not know",
+                f"{self.name} uses an unknown label space",
                 found=self.label_space,
                 remedy="update edge-segface",
             )
@@ -77,7 +77,7 @@ class ModelSpec:
     def from_metadata(cls, metadata: Mapping[str, str], path: Path) -> ModelSpec:
         if METADATA_KEY not in metadata:
             raise ModelError(
-                f"{path} carries no ModelSpec, so its classes and its input are unknown",
+                f"{path} has no ModelSpec, so its classes and input are unknown",
                 remedy="make it with: edge-segface export WEIGHTS --out F.onnx",
             )
         return from_json(cls, metadata[METADATA_KEY], path)
@@ -85,11 +85,11 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What is asked of a build."""
+    """Runtime, precision and batch range of a build."""
 
     runtime: str
     precision: str
-    batch: tuple[int, int, int] = (1, 1, 1)  # least, usual, most
+    batch: tuple[int, int, int] = (1, 1, 1)  # minimum, typical, maximum
 
     def __post_init__(self) -> None:
         least, usual, most = self.batch
@@ -99,7 +99,7 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """What a build made, on which machine, of which file."""
+    """What a build produced, from which file, on which machine."""
 
     engine: EngineSpec
     model: ModelSpec
@@ -112,9 +112,9 @@ class EngineRecord:
     calibration_sha256: str | None = None
     f1: dict[str, float] | None = None
     f1_drop: dict[str, float] | None = None
-    system: str | None = None  # such as Linux aarch64
-    command: str = ""  # that builds it again
-    targets: tuple[str, ...] = ()  # compute capabilities that TensorRT-RTX built for; none: those that it builds for
+    system: str | None = None  # for example Linux aarch64
+    command: str = ""  # that rebuilds the engine
+    targets: tuple[str, ...] = ()  # compute capabilities TensorRT-RTX built for; empty: all it supports
     schema: int = SCHEMA
 
     @staticmethod
@@ -136,7 +136,7 @@ class EngineRecord:
         return from_json(cls, text, path)
 
     def mismatches(self, **machine: str | None) -> dict[str, tuple[object, object]]:
-        """Field -> (recorded, here), for what differs of `runtime_version`, `device`, `compute_capability`, ..."""
+        """Map each field that differs to (recorded, found here)."""
         return {field: (getattr(self, field), here) for field, here in machine.items() if getattr(self, field) != here}
 
 
@@ -153,7 +153,7 @@ def to_json(spec: ModelSpec | EngineSpec | EngineRecord, indent: int | None = No
 
 
 def from_json(kind: type[Spec], text: str, path: Path) -> Spec:
-    """A spec from what `to_json` wrote. Unknown fields of a newer minor version are let pass; wrong ones are named."""
+    """Parse what `to_json` wrote. Unknown fields of a newer minor version are ignored; wrong ones are errors."""
     try:
         value = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -166,7 +166,9 @@ def _spec_from(kind: type[Spec], value: object, path: Path) -> Spec:
         raise _broken(kind, path, f"{type(value).__name__} instead of an object")
     if isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
         raise ModelError(
-            f"{path} was made by a newer edge-segface", found=f"schema {value['schema']}", remedy="update edge-segface"
+            f"{path} was written by a newer edge-segface",
+            found=f"schema {value['schema']}",
+            remedy="update edge-segface",
         )
     hints = typing.get_type_hints(kind)
     arguments = {}

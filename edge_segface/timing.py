@@ -17,7 +17,7 @@ RECENT_S = 2.0
 
 
 class Durations:
-    """Any number of durations: their sum, and how many fell into each of many bins, which are half a percent wide."""
+    """Any number of durations in constant memory: their sum, and a histogram with bins 0.5 % wide."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -35,7 +35,7 @@ class Durations:
         return self.total_s / self.count if self.count else math.nan
 
     def percentile_s(self, percent: float) -> float:
-        """To half a percent of its value."""
+        """Return a percentile, accurate to 0.5 %."""
         wanted = max(1, math.ceil(self.count * percent / 100))
         seen = 0
         for place, count in enumerate(self._bins):
@@ -49,7 +49,7 @@ class Durations:
 
 
 class Rate:
-    """How often something happens: n times have n - 1 intervals."""
+    """The rate of an event: n events have n - 1 intervals."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -67,11 +67,11 @@ class Rate:
         return self._last_s - self._first_s
 
     def fps(self) -> float:
-        """Over the whole time from the first to the last."""
+        """Return the rate from the first event to the last."""
         return (self.count - 1) / self.seconds if self.count > 1 else math.nan
 
     def recent_fps(self) -> float:
-        """Over the last two seconds, until now."""
+        """Return the rate over the last two seconds."""
         now = time.perf_counter()
         times = [when for when in tuple(self._recent) if when >= now - RECENT_S]
         if len(times) > 1 and now - times[-1] < 2 * (times[-1] - times[0]) / (len(times) - 1):
@@ -80,7 +80,7 @@ class Rate:
 
 
 class Stopwatch:
-    """Durations by stage. Each stage belongs to one thread; any may read."""
+    """Durations by stage. Each stage belongs to one thread; any thread may read."""
 
     def __init__(self) -> None:
         self.stages: dict[str, Durations] = {}

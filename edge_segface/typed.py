@@ -1,7 +1,7 @@
-"""Plain data (parsed JSON or YAML) into checked dataclasses: one converter for every file format of ours.
+"""Conversion of parsed JSON or YAML into checked dataclasses, for every file format of ours.
 
-msgspec and cattrs were tried: the first ignores unknown keys of dataclasses, the second reports errors as nested
-groups. A mistyped key must be an error that names it.
+msgspec and cattrs were tried. msgspec ignores unknown keys of dataclasses, and cattrs reports errors as nested groups;
+here, a mistyped key must be an error that names it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def from_plain(kind: type[T], content: object, prefix: str = "", *, ignore_unkno
 
 
 def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -> Any:
-    """The value as its type annotation demands it."""
+    """Return the value as its type annotation demands it."""
     if hint is Any:
         return value
     if dataclasses.is_dataclass(hint):

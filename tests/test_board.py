@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_segface.board import clocks_locked, l4t_of, power_mode, power_state, said_by_nvpmodel
+from edge_segface.board import clocks_locked, l4t_of, nvpmodel_output, power_mode, power_state
 from tests.bench.test_telemetry import write
 
 CPU = "sys/devices/system/cpu/cpu0/cpufreq"
@@ -46,4 +46,4 @@ def test_the_power_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     tool.write_text("#!/bin/sh\necho 'NV Power Mode: 15W'\necho 0\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert power_mode(said_by_nvpmodel()) == "15W"
+    assert power_mode(nvpmodel_output()) == "15W"

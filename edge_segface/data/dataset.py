@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edge_segface.errors import DatasetError, ImageError, OutputError, first_line
 from edge_segface.files import cache_folder, write_text
 from edge_segface.frames import UInt8Array
-from edge_segface.image_io import is_cut_short, read_image
+from edge_segface.image_io import is_truncated, read_image
 from edge_segface.labels import LabelSpace, remap_table
 
 NAMED_AT_MOST = 3
@@ -175,8 +175,8 @@ def read_mask(path: Path) -> UInt8Array:
         content = path.read_bytes()
     except OSError as error:
         raise SampleError("unreadable mask", found=error.strerror or error) from error
-    if not content or is_cut_short(content):
-        raise SampleError("unreadable mask", found=f"{path.name} is cut short")
+    if not content or is_truncated(content):
+        raise SampleError("unreadable mask", found=f"{path.name} is truncated")
     try:
         decoded = cv2.imdecode(np.frombuffer(indices_as_greys(content), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.engine import Engine
 from edge_segface.errors import InputError
 from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, pasted
 from edge_segface.labels import LabelSpace
-from edge_segface.models import DEFAULT_MODEL, load_engine
+from edge_segface.models import load_engine
 from edge_segface.spec import ModelSpec
 from edge_segface.warp.running import unwarp_labels, warp_image
 

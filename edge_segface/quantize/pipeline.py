@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_segface.assets import PORTRAIT, PORTRAIT_ROI
+from edge_segface.assets import PORTRAIT
+from edge_segface.assets.portrait import PORTRAIT_ROI
 from edge_segface.errors import QuantizeError
 from edge_segface.frames import RoI, UInt8Array, crop
 from edge_segface.image_io import read_image

@@ -1,4 +1,4 @@
-"""RoI tanh warping, which the LaPa variant of SegFace sees faces through: the face large, the rest squeezed to the rim.
+"""RoI tanh warping, used by the LaPa variant of SegFace: it enlarges the face and compresses its surroundings.
 
-`grids` holds the geometry, `running` applies it with OpenCV, `training` with torch.
+`grids` holds the geometry, `running` applies it with OpenCV, `training` with PyTorch.
 """

@@ -1,10 +1,10 @@
-"""The geometry of the warp, in pixels of a square picture. Numpy only.
+"""The geometry of the warp, in pixels of a square image. NumPy only.
 
-A similarity takes five landmarks to fixed places; then each axis is left alone in its inner fifth and squeezed by tanh
-outside, so that a point three and a quarter half-sizes from the centre still lands inside the picture.
+A similarity transform takes five landmarks to fixed points. Then each axis is unchanged in its inner fifth and
+compressed by tanh outside, so that a point 3.25 half-sizes from the centre still lands inside the image.
 
-The official code samples index c at the normalised place 2 c / size - 1, half a pixel off the pixel's centre, in both
-directions. Weights were trained with that, so it stays.
+The official code samples index c at the normalised position 2 c / size - 1, half a pixel off the pixel's centre, in
+both directions. The weights were trained with that, so it stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge_segface.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
-# Eye on the image's left, eye on its right, nose tip, mouth corner on the left, on the right; in a square of 512.
+# Eye on the image's left, eye on its right, nose tip, left and right mouth corner; in a square of 512.
 TARGETS_512_XY = np.array([[196, 226], [316, 226], [256, 286], [220, 360.4], [292, 360.4]])
 LINEAR_PART = 0.2
 SQUEEZED_PART = 0.8
@@ -24,7 +24,7 @@ ALMOST_ONE = 0.999
 
 
 def similarity(landmarks_xy: npt.ArrayLike, size: int) -> FloatArray:
-    """(3, 3): the rotation, scale and shift that best take five landmarks (5, 2) to their targets."""
+    """Return the similarity (3, 3) that best maps five landmarks (5, 2) to their targets."""
     landmarks = np.asarray(landmarks_xy, dtype=np.float64)
     if landmarks.shape != (5, 2) or not np.isfinite(landmarks).all():
         raise InputError("the warp needs five finite landmarks of shape (5, 2)", found=f"shape {landmarks.shape}")
@@ -33,7 +33,7 @@ def similarity(landmarks_xy: npt.ArrayLike, size: int) -> FloatArray:
     source, target = landmarks - from_mean, targets - to_mean
     spread = (source**2).sum()
     if spread < 1e-6:
-        raise InputError("the five landmarks of the warp lie on one point", found=landmarks.tolist())
+        raise InputError("the five landmarks coincide", found=landmarks.tolist())
     a = (target * source).sum() / spread
     b = (target[:, 0] * source[:, 1] - target[:, 1] * source[:, 0]).sum() / spread
     turn = np.array([[a, b], [-b, a]])
@@ -44,25 +44,25 @@ def similarity(landmarks_xy: npt.ArrayLike, size: int) -> FloatArray:
 
 
 def squeeze(place: FloatArray) -> FloatArray:
-    """Normalised -> warped; identity up to 0.2, approaching +-1 outside."""
+    """Map normalised to warped coordinates: identity up to 0.2, approaching +-1 outside."""
     beyond = (np.abs(place) - LINEAR_PART) / SQUEEZED_PART
     return np.where(beyond <= 0, place, np.sign(place) * (LINEAR_PART + SQUEEZED_PART * np.tanh(beyond)))
 
 
 def stretch(place: FloatArray) -> FloatArray:
-    """The inverse of `squeeze`, up to where it is cut off just before infinity."""
+    """Invert `squeeze`, clipped just before infinity."""
     beyond = np.clip((np.abs(place) - LINEAR_PART) / SQUEEZED_PART, -ALMOST_ONE, ALMOST_ONE)
     return np.where(beyond <= 0, place, np.sign(place) * (LINEAR_PART + SQUEEZED_PART * np.arctanh(beyond)))
 
 
 def warp_places(landmarks_xy: npt.ArrayLike, size: int) -> FloatArray:
-    """(s, s, 2): for each pixel of the warped picture, the x and y in the plain one, both as indices 0..size."""
+    """Return (s, s, 2): for each pixel of the warped image, x and y in the plain one, as indices 0..size."""
     matrix = np.asarray(np.linalg.inv(similarity(landmarks_xy, size)), dtype=np.float64)
     return _moved((stretch(_indices(size) * 2 / size - 1) + 1) * size / 2, matrix)
 
 
 def unwarp_places(landmarks_xy: npt.ArrayLike, size: int) -> FloatArray:
-    """(s, s, 2): for each pixel of the plain picture, the x and y in the warped one."""
+    """Return (s, s, 2): for each pixel of the plain image, x and y in the warped one."""
     matrix = similarity(landmarks_xy, size)
     return (squeeze(_moved(_indices(size), matrix) * 2 / size - 1) + 1) * size / 2
 

@@ -1,4 +1,4 @@
-"""The warp on uint8 pictures and labels, with OpenCV: what a device runs before and after an engine."""
+"""The warp on uint8 images and labels with OpenCV: what a device runs before and after an engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_segface.warp.grids import unwarp_places, warp_places
 
 
 def warp_image(square_bgr: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Array:
-    """A square picture as the network wants to see it, given five landmarks in its pixels."""
+    """Warp a square image for the network, given five landmarks in its pixels."""
     map_x, map_y = _sampling_maps(warp_places(landmarks_xy, square_bgr.shape[0]))
     warped = cv2.remap(
         square_bgr, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=OUTSIDE_BGR
@@ -20,13 +20,13 @@ def warp_image(square_bgr: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Arra
 
 
 def unwarp_labels(warped_labels: UInt8Array, landmarks_xy: npt.ArrayLike) -> UInt8Array:
-    """Labels of the warped picture back on the plain one: nearest pixel, background where the warp never looked."""
+    """Map labels of the warped image back to the plain one: nearest pixel, background outside the warp's range."""
     map_x, map_y = _sampling_maps(unwarp_places(landmarks_xy, warped_labels.shape[0]))
     labels = cv2.remap(warped_labels, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray(labels, dtype=np.uint8)
 
 
 def _sampling_maps(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    # Places are indices of a grid that starts at the outer edge of the first pixel; OpenCV counts from its centre.
+    # Indices of the grid start at the outer edge of the first pixel; OpenCV counts from its centre.
     map_x, map_y = (np.ascontiguousarray(places[..., axis] - 0.5, dtype=np.float32) for axis in (0, 1))
     return map_x, map_y

@@ -1,7 +1,7 @@
-"""The warp in torch, for batches and with gradients: what the LaPa variant trains with, and the reference for running.
+"""The warp in PyTorch, for batches and with gradients: used to train the LaPa variant, and the reference for `running`.
 
-Float32 is kept in the official order of operations, constants included: near the rim, where atanh is steep, the last
-bits of a grid move a logit by 1e-4.
+Float32 with the official order of operations, constants included: near the rim, where atanh is steep, the last bits of
+a grid change a logit by 1e-4.
 
 Shapes: b batch, s side of the square.
 """
@@ -18,7 +18,7 @@ from edge_segface.warp.grids import ALMOST_ONE, SQUEEZED_PART, TARGETS_512_XY
 
 
 class WarpedSegFace(nn.Module):
-    """A network between a warp and its inverse: image (b 3 s s), landmarks (b 5 2) in pixels -> logits (b n s s)."""
+    """A network between the warp and its inverse: image (b 3 s s), landmarks (b 5 2) in pixels -> logits (b n s s)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ def sampled(x: Tensor, grid: Tensor) -> Tensor:
 
 
 def warp_grid(landmarks_xy: Tensor, size: int) -> Tensor:
-    """(b s s 2), normalised for `grid_sample`: where each pixel of the warped picture comes from."""
+    """Return the sampling grid (b s s 2) for `grid_sample`: where each pixel of the warped image comes from."""
     places = (stretch(_indices(size, landmarks_xy) / size * 2 - 1) + 1) / 2 * size
     return _moved(places, torch.linalg.inv(similarity(landmarks_xy, size))) / size * 2 - 1
 
 
 def unwarp_grid(landmarks_xy: Tensor, size: int) -> Tensor:
-    """(b s s 2), normalised for `grid_sample`: where each pixel of the plain picture is in the warped one."""
+    """Return the sampling grid (b s s 2) for `grid_sample`: where each pixel of the plain image is in the warped one."""
     return squeeze(_moved(_indices(size, landmarks_xy), similarity(landmarks_xy, size)) / size * 2 - 1)
 
 
@@ -75,7 +75,7 @@ def _beyond_the_linear_part(place: Tensor, bend: Callable[[Tensor], Tensor]) -> 
 
 
 def _moved(points_xy: Tensor, matrix: Tensor) -> Tensor:
-    """(s s 2) through (b 3 3) -> (b s s 2), in full precision: half of it would be pixels off"""
+    """Map (s s 2) through (b 3 3) to (b s s 2), in full precision: half precision would be off by pixels."""
     rows = F.pad(points_xy, (0, 1), value=1.0).flatten(0, 1)  # (s s) 3
     with torch.autocast(points_xy.device.type, enabled=False):
         return (rows @ matrix.mT)[..., :2].reshape(-1, *points_xy.shape)

@@ -98,7 +98,7 @@ def test_calibration_sets_keep_their_format(tmp_path: Path) -> None:
     result = run_cli("calibrate", "--dataset", "drawn", "--count", "8", "--out", tmp_path / "cal.npz")
     assert result.returncode == 0, result.stderr
     with np.load(tmp_path / "cal.npz") as content:
-        assert_keys("cal.npz", {name: "" for name in content.files} | {"facts": json.loads(str(content["facts"]))})
+        assert_keys("cal.npz", dict.fromkeys(content.files, "") | {"facts": json.loads(str(content["facts"]))})
 
 
 def test_run_folders_keep_their_format(tmp_path: Path) -> None:
