@@ -59,6 +59,6 @@ class Sampler:
         for sensor in self._sensors:
             try:
                 values = sensor.read() | values
-            except Exception:  # noqa: BLE001 - whatever one sensor raises, the others go on
+            except Exception:  # noqa: BLE001 - one failing sensor must not stop the others
                 self.gaps[sensor.name] = self.gaps.get(sensor.name, 0) + 1
         return values
