@@ -27,18 +27,19 @@ from urllib.parse import urlparse
 import cv2
 import numpy as np
 import psutil
-from edge_segface.machine import machine_info
-from edge_segface.paper import PAPER_FPS
 
 from edge_segface.assets import FOLDER
 from edge_segface.bench.plots import bars
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.sinks import Recording
 from edge_segface.camera.sources import DemoSource
-from edge_segface.camera.sources.gstreamer import GstSource, user_pipeline
+from edge_segface.camera.sources.gstreamer import GstSource
+from edge_segface.camera.sources.pipelines import user_pipeline
 from edge_segface.camera.viewer.server import PageSink
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
+from edge_segface.machine import machine_info
+from edge_segface.paper import PAPER_FPS
 
 RESULT = Path(__file__).parent / "results" / "loop.json"
 ROUNDS = 8
@@ -164,7 +165,7 @@ def failures(_: argparse.Namespace) -> dict[str, Any]:
         def kill() -> None:
             for _ in range(FAILURES):
                 count = len(opened)
-                opened[-1]._child.process.kill()
+                opened[-1]._process.popen.kill()
                 while len(opened) == count:
                     time.sleep(0.02)
                 time.sleep(0.3)

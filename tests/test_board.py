@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_segface.board import clocks_locked, l4t_of, nvpmodel_output, power_mode, power_state
-from tests.bench.test_telemetry import write
+from edge_segface.board import clocks_locked, l4t_of, power_mode, power_state, nvpmodel_output
+from tests.support.sysfs import write_files
 
 CPU = "sys/devices/system/cpu/cpu0/cpufreq"
 GPU = "sys/class/devfreq/17000000.gpu"
 
 
 def test_the_state_of_a_board(tmp_path: Path) -> None:
-    root = write(tmp_path, {
+    root = write_files(tmp_path, {
         "proc/device-tree/model": "NVIDIA Jetson Orin Nano\0",
         "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64",
         f"{CPU}/scaling_governor": "schedutil", f"{CPU}/scaling_min_freq": 729600, f"{CPU}/scaling_max_freq": 1510400,
@@ -27,9 +27,9 @@ def test_the_state_of_a_board(tmp_path: Path) -> None:
         "governor": "schedutil",
     }
     assert power_state(root) == state
-    write(root, {f"{CPU}/scaling_min_freq": 1510400})
+    write_files(root, {f"{CPU}/scaling_min_freq": 1510400})
     assert clocks_locked(root) is False  # the GPU's are not
-    write(root, {f"{GPU}/min_freq": 624750000})
+    write_files(root, {f"{GPU}/min_freq": 624750000})
     assert clocks_locked(root) is True
     for name in ("scaling_governor", "scaling_min_freq", "scaling_max_freq"):  # a core that is switched off
         (root / "sys/devices/system/cpu/cpu1/cpufreq" / name).mkdir(parents=True)

@@ -113,7 +113,7 @@ class CameraLoop:
 
     def _parse(self, frame: Frame, grabber: SourceReader, presenter: Presenter | None) -> None:
         now_s = frame.captured_at_s if grabber.live else frame.index / grabber.fps
-        faces = self._tracker.update(frame.image_bgr, now_s, self.meter.watch, alone=grabber.apart)
+        faces = self._tracker.update(frame.image_bgr, now_s, self.meter.watch, alone=grabber.frames_independent)
         with self.meter.watch.stage("paste"):
             class_map = class_map_of(faces, frame.image_bgr.shape[:2], self.parser.space)
         self.meter.parsed(len(faces))

@@ -26,7 +26,7 @@ class SourceReader:
         self._source = open_source()
         self.live = self._source.live
         self.description = self._source.description
-        self.fps, self.apart = self._source.fps, self._source.apart
+        self.fps, self.frames_independent = self._source.fps, self._source.frames_independent
         self.dropped = 0
         self.reconnects = 0
         self._frame: Frame | None = None

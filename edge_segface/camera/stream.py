@@ -34,7 +34,7 @@ def parse_stream(
             if (image := stream.read()) is None:
                 return
             now_s = time.monotonic() if stream.live else index / stream.fps
-            faces = tracker.update(image, now_s, watch, alone=stream.apart)
+            faces = tracker.update(image, now_s, watch, alone=stream.frames_independent)
             yield Seen(image, class_map_of(faces, image.shape[:2], parser.space), faces)
     finally:
         stream.close()

@@ -35,8 +35,9 @@ from edge_segface.image_io import write_image
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.regions import Face
 from edge_segface.timing import Durations, Rate, Stopwatch
-from tests.camera.test_sources import all_of, needs_gstreamer, write_video
 from tests.conftest import assert_one_line_error, run_cli
+from tests.support.gstreamer import needs_gstreamer
+from tests.support.video_files import all_of, write_video
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ class Breaking:
     """A camera that breaks off after every few frames, and now and then does not open again at once."""
 
     live = True
-    apart = False
+    frames_independent = False
     fps = 30.0
     description = "a camera that breaks off"
     opened = 0
@@ -274,7 +275,7 @@ def test_a_display_that_does_not_answer() -> None:
 
 
 def test_a_source_that_does_not_open_is_an_error_at_once(parser: FaceParser) -> None:
-    with pytest.raises(SourceError, match="there is no camera"):
+    with pytest.raises(SourceError, match="not found"):
         CameraLoop(parser, partial(open_source, "97")).run()
 
 
@@ -417,7 +418,7 @@ def test_a_camera_whose_process_is_killed_comes_back_and_the_recording_goes_on(
     def killer() -> None:
         for _ in range(5):
             count = len(opened)
-            opened[-1]._child.process.kill()
+            opened[-1]._process.popen.kill()
             while len(opened) == count and not loop.stop.is_set():
                 time.sleep(0.05)
             time.sleep(0.3)
@@ -432,7 +433,7 @@ def test_a_camera_whose_process_is_killed_comes_back_and_the_recording_goes_on(
 
 
 def open_pipeline(text: str):
-    from edge_segface.camera.sources.gstreamer import user_pipeline
+    from edge_segface.camera.sources.pipelines import user_pipeline
 
     return user_pipeline(text.removeprefix("gst:"))
 
@@ -459,23 +460,23 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     for arguments, words in (
-        (["--source", "98"], "there is no camera /dev/video98"),
+        (["--source", "98"], "camera /dev/video98 not found"),
         (["--source", tmp_path / "no.mp4"], "does not exist"),
-        (["--source", "demo", "--size", "tall"], "is no size"),
+        (["--source", "demo", "--size", "tall"], "is not a valid size"),
         (["--source", "demo", "--record", tmp_path / "x.gif"], "cannot record"),
         (["--source", "demo", "--detector", tmp_path / "no.onnx"], "FaceDetectorYN"),
         (["--source", "demo", "--serve", "nowhere"], "cannot serve at"),
         (["--source", "demo", "--serve", "a..b:80"], "cannot serve at"),
         (["--source", "demo", "--detector", FOLDER / "edge-256.onnx"], "FaceDetectorYN"),
         (["--source", "demo", "--json", tmp_path], "a folder"),
-        (["--source", "x" * 5000], "is no source"),
+        (["--source", "x" * 5000], "is not a valid source"),
     ):
         result = run_cli("webcam", "--headless", "--frames", 3, *arguments)
         assert_one_line_error(result, words, beside="source: ")
     (tmp_path / "v.avi").write_bytes(write_video(tmp_path / "w.avi", 40, codec="MJPG").read_bytes()[:-60000])
     cut = run_cli("webcam", "--headless", "--source", tmp_path / "v.avi")  # what can be read of it counts
     assert cut.returncode == 0
-    assert re.search(r"ends early, perhaps cut short \(found: \d+ of 40 frames\)", cut.stderr)
+    assert re.search(r"ends early and may be truncated \(found: \d+ of 40 frames\)", cut.stderr)
     assert "engine only" in cut.stdout
 
 

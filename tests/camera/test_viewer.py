@@ -1,8 +1,9 @@
-"""The page: a real server, real viewers, a real browser."""
+"""The web page: a real server, real viewers, a real browser."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import socket
@@ -13,9 +14,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import cv2
@@ -24,28 +26,25 @@ import pytest
 
 from edge_segface.assets import PORTRAIT
 from edge_segface.camera.sinks import FrameResult
+from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address
+from edge_segface.camera.viewer.message import MAX_WIDTH, encode_message, finite
+from edge_segface.camera.viewer.server import PageSink
 from edge_segface.errors import SinkError
 from edge_segface.frames import ClassMap, Frame
 from edge_segface.image_io import read_image
 from edge_segface.labels import CELEBAMASK19
-from tests.conftest import CHROMIUM, assert_one_line_error, run_cli
+from tests.conftest import CHROMIUM
 
-pytest.importorskip("uvicorn", reason="uvicorn (extra viewer) is not installed here")
-from edge_segface.camera.viewer.server import (
-    WIDEST,
-    PageSink,
-    bind_socket,
-    finite,
-    is_loopback,
-    message_of,
-    parsed_address,
-)
+pytest.importorskip("uvicorn", reason="uvicorn (extra viewer) is not installed")
+HAIR = CELEBAMASK19.id_of("hair")
+TOGGLE_HAIR = (Path(__file__).parent / "toggle_hair.js").read_text(encoding="utf-8")
 
 
-def shown(index: int = 0, side: int = 352) -> FrameResult:
+def result(index: int = 0, side: int = 352) -> FrameResult:
+    """A result whose upper half is hair."""
     image = cv2.resize(read_image(PORTRAIT), (side, side))
     labels = np.zeros((side, side), np.uint8)
-    labels[: side // 2] = CELEBAMASK19.id_of("hair")
+    labels[: side // 2] = HAIR
     numbers = {
         "engine_fps": 100.0, "glass_to_result_fps": float("nan"), "paper_fps": 95.96, "bound_by": "engine",
         "means_ms": {"infer": 10.0, "draw": 0.5},
@@ -60,235 +59,222 @@ def page() -> Iterator[PageSink]:
     sink.close()
 
 
-def connect(sink: PageSink, path: str = "/stream", **headers: str) -> HTTPConnection:
-    connection = HTTPConnection("127.0.0.1", urlparse(sink.url).port or 0, timeout=10)
+def connect(page: PageSink, path: str = "/stream", **headers: str) -> HTTPConnection:
+    connection = HTTPConnection("127.0.0.1", urlparse(page.url).port or 0, timeout=10)
     connection.request("GET", path, headers=headers)
     return connection
 
 
-def message_from(read) -> tuple[dict[str, object], np.ndarray, np.ndarray]:
+def status_of(page: PageSink, path: str, **headers: str) -> int:
+    return connect(page, path, **headers).getresponse().status
+
+
+def read_message(read: Callable[[int], bytes]) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     lengths = struct.unpack(">III", read(12))
     numbers, jpeg, png = (read(length) for length in lengths)
-    picture, labels = (cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_UNCHANGED) for part in (jpeg, png))
-    return json.loads(numbers), picture, labels
+    image, labels = (cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_UNCHANGED) for part in (jpeg, png))
+    return json.loads(numbers), image, labels
 
 
-def wait_for(what, seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not what() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert what()
+class Viewer(threading.Thread):
+    """Reads `count` messages and keeps their frame numbers."""
+
+    def __init__(self, page: PageSink, count: int) -> None:
+        super().__init__(daemon=True)
+        self.frames: list[int] = []
+        self._count = count
+        self._connection = connect(page)
+        self._read = self._connection.getresponse().read
+        self.start()
+
+    def run(self) -> None:
+        while len(self.frames) < self._count:
+            self.frames.append(read_message(self._read)[0]["frame"])
+        self._connection.close()
 
 
-def test_a_message_carries_picture_classes_and_numbers() -> None:
-    numbers, picture, labels = message_from(io.BytesIO(message_of(shown(7, 1200))).read)
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
+def show_until(page: PageSink, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Show one result after another, as a camera loop does, until the condition holds."""
+    deadline = time.monotonic() + seconds
+    for index in itertools.count():
+        if condition() or time.monotonic() > deadline:
+            break
+        page.show(result(index))
+        time.sleep(0.01)
+    assert condition()
+
+
+def test_message_carries_numbers_image_and_class_ids() -> None:
+    numbers, image, labels = read_message(io.BytesIO(encode_message(result(7, 1200))).read)
     assert (numbers["frame"], numbers["engine_fps"], numbers["glass_to_result_fps"]) == (7, 100.0, None)
-    assert picture.shape == (WIDEST, WIDEST, 3)
-    assert set(np.unique(labels)) == {0, CELEBAMASK19.id_of("hair")}
-    assert finite({"a": [1], "b": float("inf")}) == {"a": [1], "b": None}
+    assert image.shape == (MAX_WIDTH, MAX_WIDTH, 3)
+    assert set(np.unique(labels)) == {0, HAIR}
 
 
-def test_a_viewer_gets_what_is_shown_and_nobody_costs_nothing(page: PageSink) -> None:
-    page.show(shown(0))
-    assert page.viewers == 0
+def test_numbers_that_json_lacks_become_null() -> None:
+    assert finite({"a": [1], "b": float("inf"), "c": {"d": float("nan")}}) == {"a": [1], "b": None, "c": {"d": None}}
+
+
+def test_viewer_receives_the_newest_result(page: PageSink) -> None:
+    page.show(result(0))  # before anybody looks
     viewer = connect(page)
     answer = viewer.getresponse()
     wait_for(lambda: page.viewers == 1)
-    page.show(shown(1))
-    numbers, picture, labels = message_from(answer.read)
+    page.show(result(1))
+    numbers, image, labels = read_message(answer.read)
     assert numbers["frame"] == 1
-    assert picture.shape == (352, 352, 3)
-    assert labels[0, 0] == CELEBAMASK19.id_of("hair")
+    assert image.shape == (352, 352, 3)
+    assert labels[0, 0] == HAIR
     viewer.close()
-    for index in range(2, 60):
-        page.show(shown(index))
-        time.sleep(0.02)
-    wait_for(lambda: page.viewers == 0)
 
 
-def test_a_slow_viewer_gets_fewer_and_slows_nobody(page: PageSink) -> None:
-    slow = socket.create_connection(("127.0.0.1", urlparse(page.url).port or 0))
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    slow.sendall(b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")  # and never reads
-    quick = connect(page)
-    answer = quick.getresponse()
-    wait_for(lambda: page.viewers == 2)
-    seen: list[int] = []
-
-    def read_on() -> None:
-        while len(seen) < 40:
-            seen.append(int(message_from(answer.read)[0]["frame"]))  # type: ignore[call-overload]
-
-    reader = threading.Thread(target=read_on, daemon=True)
-    reader.start()
-    index = 0
-    slowest = 0.0
-    while reader.is_alive() and index < 2000:
-        start = time.monotonic()
-        page.show(shown(index))
-        slowest = max(slowest, time.monotonic() - start)
-        time.sleep(0.01)
-        index += 1
-    assert len(seen) == 40
-    assert seen == sorted(set(seen))
-    assert slowest < 2
-    slow.close()
-    quick.close()
+def test_viewer_that_leaves_is_forgotten(page: PageSink) -> None:
+    assert page.viewers == 0
+    Viewer(page, count=1)
+    wait_for(lambda: page.viewers == 1)
+    show_until(page, lambda: page.viewers == 0)
 
 
-def test_twenty_viewers_are_held(page: PageSink) -> None:
-    viewers = [connect(page) for _ in range(20)]
-    answers = [viewer.getresponse() for viewer in viewers]
+def test_slow_viewer_does_not_slow_the_others(page: PageSink) -> None:
+    with socket.create_connection(("127.0.0.1", urlparse(page.url).port or 0)) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")  # and never reads the answer
+        quick = Viewer(page, count=15)
+        wait_for(lambda: page.viewers == 2)
+        show_until(page, lambda: not quick.is_alive())
+    assert len(quick.frames) == 15
+    assert quick.frames == sorted(set(quick.frames))
+
+
+def test_twenty_viewers_all_receive_results(page: PageSink) -> None:
+    viewers = [Viewer(page, count=5) for _ in range(20)]
     wait_for(lambda: page.viewers == 20)
-    counts = [0] * 20
-    stop = threading.Event()
-
-    def read_on(index: int) -> None:
-        while not stop.is_set() and counts[index] < 10:
-            message_from(answers[index].read)
-            counts[index] += 1
-
-    readers = [threading.Thread(target=read_on, args=(index,), daemon=True) for index in range(20)]
-    for reader in readers:
-        reader.start()
-    index = 0
-    while any(reader.is_alive() for reader in readers) and index < 3000:
-        page.show(shown(index))
-        index += 1
-        time.sleep(0.01)
-    stop.set()
-    assert counts == [10] * 20
-    for viewer in viewers:
-        viewer.close()
+    show_until(page, lambda: not any(viewer.is_alive() for viewer in viewers))
+    assert [len(viewer.frames) for viewer in viewers] == [5] * 20
 
 
-def test_loopback_is_open_to_names_of_this_machine_alone(page: PageSink) -> None:
+def test_loopback_is_open_under_names_of_this_machine_only(page: PageSink) -> None:
     assert page.token is None
-    assert connect(page, "/").getresponse().status == 200
-    assert connect(page, "/", Host="localhost").getresponse().status == 200
-    assert connect(page, "/", Host="evil.example").getresponse().status == 403
-    assert connect(page, "/nothing").getresponse().status == 404
+    assert status_of(page, "/") == 200
+    assert status_of(page, "/", Host="localhost") == 200
+    assert status_of(page, "/", Host="evil.example") == 403
+    assert status_of(page, "/nothing") == 404
+
+
+def test_page_loads_nothing_from_elsewhere(page: PageSink) -> None:
     answer = connect(page, "/").getresponse()
-    policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    text = answer.read().decode()
-    assert "http" not in text.replace('"http', "").split("<script")[0]  # nothing from elsewhere
-    assert "necklace" in text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    html = answer.read().decode()
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "necklace" in html
+    assert "{{" not in html
 
 
-def test_other_addresses_need_a_token() -> None:
-    sink = PageSink("0.0.0.0:0", CELEBAMASK19)
+def test_other_addresses_need_the_token() -> None:
+    page = PageSink("0.0.0.0:0", CELEBAMASK19)
     try:
-        assert sink.token is not None
-        assert len(sink.token) >= 32
-        assert sink.token in sink.url
-        assert connect(sink, "/").getresponse().status == 401
-        assert connect(sink, "/stream").getresponse().status == 401
-        assert connect(sink, "/?token=wrong").getresponse().status == 401
-        assert connect(sink, "/?token=%C3%A9").getresponse().status == 401
-        welcome = connect(sink, f"/?token={sink.token}").getresponse()
+        assert page.token is not None
+        assert len(page.token) >= 32
+        assert page.token in page.url
+        for path in ("/", "/stream", "/?token=wrong", "/?token=%C3%A9"):
+            assert status_of(page, path) == 401
+        welcome = connect(page, f"/?token={page.token}").getresponse()
         assert (welcome.status, welcome.headers["Location"]) == (303, "/")
         cookie = welcome.headers["Set-Cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
-        assert connect(sink, "/", Cookie=cookie.split(";")[0]).getresponse().status == 200
+        assert status_of(page, "/", Cookie=cookie.split(";")[0]) == 200
     finally:
-        sink.close()
+        page.close()
 
 
-def test_addresses() -> None:
-    assert parsed_address("8080") == ("127.0.0.1", 8080)
-    assert parsed_address(":8080") == ("127.0.0.1", 8080)
-    assert parsed_address("[::1]:80") == ("::1", 80)
-    assert parsed_address("board.local:80") == ("board.local", 80)
+def test_address_is_parsed_and_checked() -> None:
+    assert parse_address("8080") == ("127.0.0.1", 8080)
+    assert parse_address(":8080") == ("127.0.0.1", 8080)
+    assert parse_address("[::1]:80") == ("::1", 80)
+    assert parse_address("board.local:80") == ("board.local", 80)
     for text in ("", "x", "host:", "1:99999", "host:-1"):
-        with pytest.raises(SinkError, match="cannot serve at"):
-            parsed_address(text)
-    assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "10.0.0.1", "x")] == [
-        True, True, True, False, False, False,
-    ]  # fmt: skip
+        with pytest.raises(SinkError, match="cannot serve at .*HOST:PORT"):
+            parse_address(text)
 
 
-def test_a_port_in_use() -> None:
-    taken = bind_socket("127.0.0.1", 0)
-    taken.listen()
-    port = taken.getsockname()[1]
-    result = run_cli("webcam", "--headless", "--source", "demo", "--frames", 2, "--serve", f"127.0.0.1:{port}")
-    assert_one_line_error(result, "cannot serve at", "in use", "a free port", beside="source: ")
-    taken.close()
+def test_loopback_addresses_are_recognised() -> None:
+    assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "[::1]"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "10.0.0.1", "x"))
 
 
-def test_nothing_is_left_when_it_closes() -> None:
+def test_port_in_use_is_an_error() -> None:
+    with bind_socket("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        message = rf"cannot serve at 127.0.0.1:{port} \(found: .* in use\); .*a free port"
+        with pytest.raises(SinkError, match=message):
+            PageSink(f"127.0.0.1:{port}", CELEBAMASK19)
+
+
+def test_closing_ends_server_and_viewers() -> None:
     before = threading.active_count()
-    sink = PageSink("127.0.0.1:0", CELEBAMASK19)
-    viewer = connect(sink)
+    page = PageSink("127.0.0.1:0", CELEBAMASK19)
+    viewer = connect(page)
     viewer.getresponse()
-    wait_for(lambda: sink.viewers == 1)
-    sink.close()
+    wait_for(lambda: page.viewers == 1)
+    page.close()
     wait_for(lambda: threading.active_count() == before)
     with pytest.raises((urllib.error.URLError, ConnectionError)):
-        urllib.request.urlopen(sink.url, timeout=2)
+        urllib.request.urlopen(page.url, timeout=2)
     viewer.close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed here")
-def test_in_a_real_browser(tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")
-    command = [
-        sys.executable,
-        "-m",
-        "edge_segface",
-        "webcam",
-        "--source",
-        "demo",
-        "--headless",
-        "--serve",
-        "127.0.0.1:0",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
+@pytest.fixture
+def served_loop() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`edge-segface webcam` on the built-in clip with a page, and the page's address."""
+    command = ["webcam", "--source", "demo", "--headless", "--serve", "127.0.0.1:0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge_segface", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None
-        url = next(found[1] for line in process.stderr if (found := re.match(r"page: (\S+)", line)))
-        with sync_api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            errors: list[str] = []
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-            page.goto(url)
-            wait_for(lambda: page.evaluate("document.body.dataset.frame") is not None, 30)
-            first = int(page.evaluate("document.body.dataset.frame"))
-            wait_for(lambda: int(page.evaluate("document.body.dataset.frame")) > first + 10, 30)
-            wait_for(lambda: float(page.locator("#result").text_content()) > 0)
-            wait_for(lambda: page.locator("#state").text_content().startswith("live"))
-            assert page.locator("#paper").text_content() == "95.96"
-            assert page.locator(".bar[data-stage=infer]").count() == 1
-            # Hair is painted over, and no more when it is switched off: both drawn on one and the same picture.
-            changed = page.evaluate(
-                """() => {
-                  const grab = () => [...picture.getImageData(0, 0, picture.canvas.width, picture.canvas.height).data];
-                  draw();
-                  const before = grab();
-                  document.querySelector('[data-part=hair]').click();
-                  const after = grab();
-                  document.querySelector('[data-part=hair]').click();
-                  const again = grab();
-                  const differ = (a, b) => a.filter((value, at) => value !== b[at]).length / a.length;
-                  return [differ(before, after), differ(before, again)];
-                }"""
-            )
-            assert changed[0] > 0.01
-            assert changed[1] == 0
-            with page.expect_download() as download:
-                page.click("#snapshot")
-            download.value.save_as(tmp_path / "snapshot.png")
-            assert cv2.imread(str(tmp_path / "snapshot.png")).shape == (480, 640, 3)
-            page.set_viewport_size({"width": 390, "height": 844})  # a phone
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390
-            assert not errors
-            browser.close()
-    finally:
-        process.terminate()
-        stdout, _ = process.communicate(timeout=60)
+        yield process, next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
+        process.kill()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_page_works_in_a_browser(served_loop: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    expect, (process, url) = sync_api.expect, served_loop
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(url)
+        body = page.locator("body")
+        expect(body).to_have_attribute("data-frame", re.compile(r"\d"), timeout=30_000)
+        expect(body).not_to_have_attribute("data-frame", body.get_attribute("data-frame"))
+        expect(page.locator("#end-to-end")).to_have_text(re.compile(r"^[1-9]"))
+        expect(page.locator("#state")).to_contain_text("live")
+        assert page.locator("#paper").text_content() == "95.96"
+        assert page.locator(".bar[data-stage=infer]").count() == 1
+        without_hair, with_hair_again = page.evaluate(TOGGLE_HAIR)
+        assert without_hair > 0.01
+        assert with_hair_again == 0
+        with page.expect_download() as download:
+            page.click("#snapshot")
+        download.value.save_as(tmp_path / "snapshot.png")
+        assert cv2.imread(str(tmp_path / "snapshot.png")).shape == (480, 640, 3)
+        page.set_viewport_size({"width": 390, "height": 844})  # a phone
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not errors
+        browser.close()
+    process.terminate()
+    stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "glass to result" in stdout
+    assert "95.96" in stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_segface.camera.sources import open_source, shows_images
+from edge_segface.camera.sources import is_image_source, open_source
 from edge_segface.data import Dataset
 from edge_segface.data.augment.augment import letterboxed
 from edge_segface.errors import CalibrationError
@@ -66,7 +66,7 @@ def frames_of(
     source: str, seconds: float, every: int, on_frame: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[str, UInt8Array]]:
     """Pictures of a folder or glob, every n-th frame of a video, or those of a camera or stream for some seconds."""
-    if shows_images(source):
+    if is_image_source(source):
         for path in find_images([source]):
             on_frame()
             yield path.stem, read_image(path)

@@ -1,0 +1,64 @@
+"""Reads sensors at intervals."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+from edge_segface.bench.telemetry.sensor import Sensor, Values
+
+INTERVAL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The values of all sensors at one moment."""
+
+    at_s: float  # since the sampler started
+    values: Values
+
+
+class Sampler:
+    """Reads sensors in a thread of its own, from construction until the `with` block ends, and then closes them.
+
+    A sensor that fails leaves a gap, and does not affect the others.
+    """
+
+    def __init__(self, sensors: Sequence[Sensor], interval_s: float = INTERVAL_S) -> None:
+        self.readings: list[Reading] = []
+        self.gaps: dict[str, int] = {}  # name of a sensor -> number of readings that failed
+        self._sensors, self._interval_s = list(sensors), interval_s
+        self._start_s = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        with ExitStack() as stack:
+            for sensor in self._sensors:
+                stack.callback(sensor.close)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            values = self._read_all()
+            self.readings.append(Reading(time.monotonic() - self._start_s, values))
+
+    def _read_all(self) -> Values:
+        values: Values = {}
+        for sensor in self._sensors:
+            try:
+                values = sensor.read() | values
+            except Exception:  # noqa: BLE001 - one failing sensor must not stop the others
+                self.gaps[sensor.name] = self.gaps.get(sensor.name, 0) + 1
+        return values

@@ -1,0 +1,85 @@
+"""What `--source` accepts, and which source opens it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+from edge_segface.camera.sources.base import CameraRequest, Source, redact_credentials
+from edge_segface.camera.sources.demo import DemoSource
+from edge_segface.camera.sources.files import ImageSource, VideoSource, is_image_source
+from edge_segface.camera.sources.gstreamer import GstSource, has_element
+from edge_segface.camera.sources.opencv import check_video_device, open_opencv_camera, open_opencv_stream
+from edge_segface.camera.sources.pipelines import csi_pipelines, rtsp_pipelines, usb_pipeline, user_pipeline
+from edge_segface.errors import SourceError
+from edge_segface.frames import MAX_SIDE, MIN_SIDE
+
+MAX_LENGTH = 1000  # characters of a file name or pattern
+GRAMMAR = "a number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, images, or demo"
+
+
+def open_source(text: str, request: CameraRequest | None = None) -> Source:
+    """Open the source that `text` names; `request` applies to cameras."""
+    request = request or CameraRequest()
+    if text == "demo":
+        return DemoSource(request.size_wh)
+    if text.startswith("gst:"):
+        pipeline = user_pipeline(text.removeprefix("gst:"))
+        return GstSource("the pipeline", [pipeline], endless=False, stop=request.stop)
+    if match := re.fullmatch(r"csi://(\d+)", text):
+        return GstSource(f"CSI camera {match[1]}", csi_pipelines(int(match[1]), request), stop=request.stop)
+    if text.startswith(("rtsp://", "rtsps://")):
+        return open_rtsp(text, request.stop)
+    if text.startswith(("http://", "https://")):
+        return open_opencv_stream(text)
+    if match := re.fullmatch(r"(?:v4l2://)?/dev/video(\d+)|(\d+)", text):
+        return open_usb(int(match[1] or match[2]), request)
+    if not text or len(text) > MAX_LENGTH or ("://" in text and not text.startswith("file://")):
+        raise SourceError(f"{text[:80]!r} is not a valid source", remedy=f"use {GRAMMAR}")
+    return open_files(text.removeprefix("file://"))
+
+
+def open_usb(number: int, request: CameraRequest) -> Source:
+    """Open a USB camera with hardware decoding on Jetson boards, otherwise, or if that fails, with OpenCV."""
+    if has_element("nvv4l2decoder"):
+        check_video_device(Path(f"/dev/video{number}"))
+        try:
+            return GstSource(f"/dev/video{number}", [usb_pipeline(number, request)], stop=request.stop)
+        except SourceError:
+            return open_opencv_camera(number, request)
+    return open_opencv_camera(number, request)
+
+
+def open_rtsp(url: str, stop: threading.Event) -> Source:
+    """Open an RTSP stream with GStreamer, or with FFmpeg if GStreamer is not installed or fails."""
+    try:
+        return GstSource(redact_credentials(url), rtsp_pipelines(url), stop=stop)
+    except SourceError as gstreamer_error:
+        if stop.is_set():
+            raise
+        try:
+            return open_opencv_stream(url)
+        except SourceError as ffmpeg_error:
+            found = str(gstreamer_error).replace(url, redact_credentials(url))
+            raise SourceError(ffmpeg_error.what, found=found, remedy=ffmpeg_error.remedy) from gstreamer_error
+
+
+def open_files(text: str) -> Source:
+    """Open a video, an image, or a folder or glob of images."""
+    if is_image_source(text):
+        return ImageSource(text)
+    path = Path(text)
+    if not path.exists():
+        raise SourceError(f"{text} does not exist", remedy=f"use {GRAMMAR}")
+    return VideoSource(path)
+
+
+def size_from(text: str) -> tuple[int, int]:
+    """Parse a frame size written as WIDTHxHEIGHT."""
+    if not (match := re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)):
+        raise SourceError(f"{text!r} is not a valid size", remedy="type WIDTHxHEIGHT, for example 1280x720")
+    size_wh = int(match[1]), int(match[2])
+    if not MIN_SIDE <= min(size_wh) <= max(size_wh) <= MAX_SIDE:
+        raise SourceError(f"{text} is not a valid size", remedy=f"use {MIN_SIDE} to {MAX_SIDE} pixels a side")
+    return size_wh
