@@ -24,12 +24,12 @@ import onnxruntime as ort
 import rewrite
 import torch
 import yaml
-from edge_segface.machine import machine_info
 from torch import Tensor
 
 from edge_segface.data import Dataset, open_dataset
 from edge_segface.files import write_text
 from edge_segface.labels import label_space
+from edge_segface.machine import machine_info
 from edge_segface.model.build import PRESETS, build_edge, mobilenet
 from edge_segface.model.edge import EdgeDecoder, Refine
 from edge_segface.model.segface import SegFace

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from edge_segface.machine import machine_info
-from edge_segface.models import load_engine
 
 from edge_segface.bench.interleave import interleaved
 from edge_segface.bench.roofline import estimate, layers_of, this_machine
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.files import write_text
 from edge_segface.labels import CELEBAMASK19
+from edge_segface.machine import machine_info
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import Weights
+from edge_segface.models import load_engine
 
 RESULT = Path(__file__).parent / "results" / "estimates.json"
 CASES = (("pico", 256), ("edge", 256), ("edge", 512), ("paper", 512))

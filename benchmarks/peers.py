@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from bisenet import BiSeNet
-from edge_segface.machine import machine_info
-from edge_segface.paper import PAPER_FPS
 from engines import bare_onnxruntime, bare_openvino
 from rewrite import gflop, plain_graph
 
@@ -30,7 +28,9 @@ from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.onnx_export import write_graph
 from edge_segface.export.rewrite import rewritten
 from edge_segface.files import write_text
+from edge_segface.machine import machine_info
 from edge_segface.model.build import PRESETS
+from edge_segface.paper import PAPER_FPS
 
 RESULT = Path(__file__).parent / "results" / "peers.json"
 ROUNDS = 30

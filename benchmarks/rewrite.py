@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from edge_segface.machine import machine_info
 
 from edge_segface.engine.onnxruntime import open_session
 from edge_segface.files import write_text
+from edge_segface.machine import machine_info
 from edge_segface.timing import percentiles_ms
 
 THREADS = 2

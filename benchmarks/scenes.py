@@ -19,7 +19,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from edge_segface.machine import machine_info
 
 from edge_segface.data import Dataset, open_dataset
 from edge_segface.data.augment.colour import as_a_camera_sees_it
@@ -32,6 +31,7 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.image_io import write_image
 from edge_segface.labels import label_space
+from edge_segface.machine import machine_info
 from edge_segface.regions import Box, Face, overlap
 
 SIZE_WH = (640, 480)

@@ -1,3 +1,3 @@
-from edge_segface.cli.app import main
+from edge_segface.cli import main
 
 main()

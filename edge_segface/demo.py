@@ -1,4 +1,4 @@
-"""The camera loop on the built-in clip: what it sees, and how fast."""
+"""The camera loop on the built-in clip, with its frame rates."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from edge_segface.bench.interleave import on_every_runtime
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.sinks import FrameResult
+from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sources import DemoSource
 from edge_segface.draw import side_by_side
 from edge_segface.engine import Runtime
+from edge_segface.errors import EdgeSegfaceError
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.image_io import write_image
@@ -22,48 +23,55 @@ from edge_segface.models import resolve
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
+    """The loop's report, and the two files written from it."""
+
     report: dict[str, Any]
-    picture: Path
+    image: Path
     json: Path
 
 
 class KeepLastSink:
-    """Keeps what was shown last."""
+    """Keeps the last result."""
 
     name = "demo.png"
     draws = True
 
     def __init__(self) -> None:
-        self.shown: FrameResult | None = None
+        self.result: FrameResult | None = None
 
-    def show(self, shown: FrameResult) -> None:
-        self.shown = shown
+    def show(self, result: FrameResult) -> None:
+        self.result = result
 
     def close(self) -> None:
         pass
 
 
 def run_demo(model: str, out: Path, frames: int, runtime: Runtime | None = None, **engine_options: Any) -> DemoResult:
-    """Runs the loop, drawing every frame. Without `runtime` the fastest here is taken, which is tried out first."""
+    """Run the loop and draw every frame.
+
+    Without `runtime`, the installed runtimes are timed and the fastest is used.
+    """
     chosen = runtime or fastest(model, engine_options.get("threads"))
     last = KeepLastSink()
 
-    def sinks(source: SourceReader) -> list[KeepLastSink]:  # noqa: ARG001
+    def open_sinks(reader: SourceReader) -> list[KeepLastSink]:  # noqa: ARG001
         return [last]
 
     with FaceParser(model, runtime=chosen, **engine_options) as parser:
-        report = CameraLoop(parser, DemoSource, sinks, LoopSettings(frames)).run()
-    assert last.shown is not None
-    shares = last.shown.class_map.shares()
+        report = CameraLoop(parser, DemoSource, open_sinks, LoopSettings(frames)).run()
+    result = last.result
+    if result is None:
+        raise EdgeSegfaceError("the demo produced no frame", remedy="give --frames 2 or more")
+    shares = result.class_map.shares()
     report |= {"shares": {part: round(share, 4) for part, share in shares.items()}}
-    picture, json_path = out / "demo.png", out / "demo.json"
-    write_image(side_by_side(last.shown.frame.image_bgr, last.shown.class_map), picture)
+    image, json_path = out / "demo.png", out / "demo.json"
+    write_image(side_by_side(result.image_bgr, result.class_map), image)
     write_text(json.dumps(report, indent=2) + "\n", json_path)
-    return DemoResult(report, picture, json_path)
+    return DemoResult(report, image, json_path)
 
 
 def fastest(model: str, threads: int | None) -> Runtime | None:
-    """The fastest installed runtime for this model; None where there is no choice."""
+    """Return the fastest installed runtime for this model, or None if there is no choice."""
     found = resolve(model)
     if len(found.format.runtimes) < 2:
         return None

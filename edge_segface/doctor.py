@@ -1,4 +1,4 @@
-"""What this machine can run, what is missing, and the command that mends it."""
+"""What this machine can run, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from edge_segface.errors import EdgeSegfaceError, first_line
 from edge_segface.machine import machine_info
 from edge_segface.models import load_engine
 
-State = Literal["good", "missing", "bad"]  # missing: not installed, and not needed for what is bundled
+State = Literal["good", "missing", "bad"]  # missing: not installed, and not needed for the bundled models
 
-# L4T release, the first that fits -> JetPack
+# L4T release -> JetPack; the first match counts
 JETPACKS = (
     ("39.2", "7.2"),
     ("38.4", "7.1"),
@@ -46,7 +46,7 @@ JETPACKS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: a part of the machine, its state, what was found, and what to type if it is not good."""
+    """One row: a part of the machine, its state, what was found, and what to type if it is not good."""
 
     group: str
     part: str
@@ -56,7 +56,7 @@ class Finding:
 
 
 def examine(root: Path = Path("/")) -> list[Finding]:
-    """Every line. `root` is where the files of the system are."""
+    """Examine the machine. `root` is the root of the file system."""
     return [
         *_system(root),
         *_onnxruntime(),
@@ -68,7 +68,7 @@ def examine(root: Path = Path("/")) -> list[Finding]:
 
 
 def can_run(findings: list[Finding]) -> bool:
-    """Whether the default model runs here."""
+    """Return whether the default model runs here."""
     return any(each.part == DEFAULT_MODEL and each.state == "good" for each in findings)
 
 
@@ -108,14 +108,14 @@ def _jetpack(text: str) -> Finding:
     jetpack = next((name for beginning, name in JETPACKS if l4t.startswith(beginning)), None)
     if jetpack is None or int(jetpack.split(".")[0]) >= 6:
         return Finding("system", "JetPack", "good", f"{jetpack or 'newer than this version knows'} (L4T {l4t})")
-    remedy = "its TensorRT is older than this program runs: build the .onnx file with trtexec there"
+    remedy = "its TensorRT is too old for this program: build the .onnx file with trtexec there"
     return Finding("system", "JetPack", "bad", f"{jetpack} (L4T {l4t})", remedy)
 
 
 def _onnxruntime() -> Iterator[Finding]:
     if len(there := installed()) > 1:
-        remedy = "run: pip uninstall -y onnxruntime onnxruntime-gpu, then install the one that you need"
-        yield Finding("runtime", "ONNX Runtime", "bad", " and ".join(there) + " over each other", remedy)
+        remedy = "run: pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you need"
+        yield Finding("runtime", "ONNX Runtime", "bad", " and ".join(there) + " overwriting each other", remedy)
         return
 
     def look() -> str:
@@ -131,7 +131,7 @@ def _openvino() -> Finding:
         openvino = importlib.import_module("openvino")
         core = openvino.Core()
         can = ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-        return f"{openvino.__version__.split('-')[0]}: {', '.join(core.available_devices)}; the processor does {can}"
+        return f"{openvino.__version__.split('-')[0]}: {', '.join(core.available_devices)}; the CPU supports {can}"
 
     return _looked("runtime", "OpenVINO", look, "missing", "run: pip install 'edge-segface[openvino]'")
 
@@ -140,7 +140,7 @@ def _nvidia() -> Iterator[Finding]:
     for runtime in ("tensorrt", "tensorrt-rtx"):
         remedy = f"run: pip install 'edge-segface[{EXTRAS[runtime]}]'"
         if runtime == "tensorrt":
-            remedy += ", or use JetPack's own with a venv made by --system-site-packages"
+            remedy += ", or use JetPack's own in a venv made with --system-site-packages"
         title = TITLES[runtime]
         yield _looked("runtime", title, lambda runtime=runtime: load_tensorrt(runtime).__version__, "missing", remedy)  # type: ignore[misc]
 
@@ -159,21 +159,21 @@ def _cameras(root: Path) -> Iterator[Finding]:
 
     line = re.search(r"GStreamer:\s*(\S+)", cv2.getBuildInformation())
     with_gstreamer = line is not None and line[1] == "YES"
-    words = "with GStreamer" if with_gstreamer else "without GStreamer, for which gst-launch-1.0 stands in"
+    words = "with GStreamer" if with_gstreamer else "without GStreamer; gst-launch-1.0 is used instead"
     yield Finding("camera", "OpenCV", "good", f"{cv2.__version__}, {words}")
     if (tool := shutil.which("gst-launch-1.0")) is not None:
         yield Finding("camera", "GStreamer", "good", _said([tool, "--version"]).splitlines()[0])
     else:
         remedy = "run: sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-good"
-        yield Finding("camera", "GStreamer", "missing", "no gst-launch-1.0", remedy)
+        yield Finding("camera", "GStreamer", "missing", "gst-launch-1.0 not found", remedy)
     devices = sorted((root / "dev").glob("video*"))
     if not devices:
-        yield Finding("camera", "cameras", "missing", "no /dev/video*", "plug one in, or take a file or a stream")
+        yield Finding("camera", "cameras", "missing", "no /dev/video* found", "plug one in, or use a file or a stream")
     for device in devices:
         if os.access(device, os.R_OK | os.W_OK):
-            yield Finding("camera", str(device), "good", "may be opened")
+            yield Finding("camera", str(device), "good", "readable")
         else:
-            yield Finding("camera", str(device), "bad", "may not be opened", "run: sudo usermod -aG video $USER")
+            yield Finding("camera", str(device), "bad", "not readable", "run: sudo usermod -aG video $USER")
 
 
 def _models() -> Iterator[Finding]:
@@ -185,11 +185,11 @@ def _models() -> Iterator[Finding]:
                 engine.infer(np.zeros((1, side, side, 3), np.uint8))
                 return f"runs in {engine.description}"
 
-        yield _looked("model", name, look, "bad", "install edge-segface again")
+        yield _looked("model", name, look, "bad", "reinstall edge-segface")
 
 
 def _looked(group: str, part: str, look: Callable[[], str], otherwise: State, remedy: str) -> Finding:
-    """What `look` returns; a part that is installed and fails is bad, whatever it is needed for."""
+    """Return what `probe` finds; a part that is installed but fails is bad, whatever it is needed for."""
     try:
         return Finding(group, part, "good", look())
     except ModuleNotFoundError as error:

@@ -89,7 +89,9 @@ def _download(source: Source, target: Path, record_path: Path, sha256: str | Non
 
 
 def _append_rest(url: str, part: Path, size: int | None, shown_as: str) -> None:
-    """Download the rest of a partial file. The hub's own download resumes within one run only, hence its internal calls.
+    """Download the rest of a partial file.
+
+    The hub's own download resumes within one run only, hence its internal calls.
 
     The file is public, so no token is sent, least of all to the host that the hub redirects to.
     """

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+from typing import TypedDict
 
 
-def machine_info() -> dict[str, str | int]:
+class MachineInfo(TypedDict):
+    system: str
+    cpu: str
+    cores: int
+    python: str
+
+
+def machine_info() -> MachineInfo:
     """Operating system, processor, cores and Python version, as reports state them."""
     return {
         "system": platform.platform(),

@@ -14,8 +14,8 @@ Scores = npt.NDArray[np.float64]
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over any number of label maps. All scores are 0..100.
 
-    Counts are pooled over all pixels of all images; scores are not means over images. A class that occurs neither in the
-    truth nor in the prediction has no score (NaN) and enters no mean.
+    Counts are pooled over all pixels of all images; scores are not means over images. A class that occurs neither in
+    the truth nor in the prediction has no score (NaN) and enters no mean.
     """
 
     def __init__(self, space: LabelSpace) -> None:

@@ -95,7 +95,7 @@ def overlap(one: Box, other: Box) -> float:
 
 
 def head_box(labels: UInt8Array, space: LabelSpace, face: Box) -> Box:
-    """Bounding box of face, hair and hat, searched within one face length so that a neighbour's hair is not included."""
+    """Return the box of face, hair and hat, within one face length so that a neighbour's hair is excluded."""
     reach = max(face[2] - face[0], face[3] - face[1])
     left, top = (max(0, round(edge - reach)) for edge in face[:2])
     right, bottom = (round(edge + reach) for edge in face[2:])

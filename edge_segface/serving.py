@@ -1,4 +1,4 @@
-"""Hands a model over to what is made for many streams: Triton, which serves many machines, and DeepStream."""
+"""Packaging models for servers of many streams: Triton and DeepStream."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ TYPES = {"labels": "TYPE_UINT8", "logits": "TYPE_FP32"}
 
 @dataclass(frozen=True)
 class TritonModel:
-    """What Triton is told: its backend, the file's name for it, and how many pictures at a time."""
+    """What Triton's configuration states: backend, file name, and batch size."""
 
     backend: str
     file: str
     spec: ModelSpec
-    fixed: int | None  # a plan for so many pictures, no more and no fewer
+    fixed: int | None  # the batch size of a plan with a fixed one
     most: int
 
 
 def package_for_triton(model: str | Path, out: Path, *, most: int = 8, wait_us: int = 1000) -> Path:
-    """Writes OUT/NAME/config.pbtxt, OUT/NAME/labels.txt and OUT/NAME/1/model.*, and returns OUT/NAME.
+    """Write OUT/NAME/config.pbtxt, labels.txt and 1/model.*, and return OUT/NAME.
 
-    Requests are put together to up to `most` pictures, for which each waits `wait_us` microseconds at most.
+    Requests are batched up to `most` images; each waits at most `wait_us` microseconds.
     """
     path = resolve(model).path
     served = _served(path, most)
     folder = _new_folder(out, served.spec)
     write_bytes(path.read_bytes(), folder / "1" / served.file)
     _write_labels(served.spec, folder)
-    write_text(config_of(served, wait_us), folder / "config.pbtxt")  # last: what is half there is not served
+    write_text(config_of(served, wait_us), folder / "config.pbtxt")  # last: Triton does not serve a half-written folder
     return folder
 
 
 def package_for_deepstream(model: str | Path, out: Path, *, most: int = 1) -> Path:
-    """Writes OUT/NAME/config_infer.txt of Gst-nvinfer, with model.onnx and labels.txt beside it; returns OUT/NAME.
+    """Write OUT/NAME/config_infer.txt for Gst-nvinfer, with model.onnx and labels.txt, and return OUT/NAME.
 
-    Gst-nvinfer builds its own plan of the file, for `most` pictures at a time, when it first meets it.
+    Gst-nvinfer builds its own plan, for up to `most` images, on first use.
     """
     path = resolve(model).path
     if path.suffix.lower() != ".onnx":
         raise ModelError(
-            f"DeepStream cannot be handed {path}",
+            f"DeepStream cannot use {path}",
             found=path.suffix or "no suffix",
-            remedy="give the .onnx file, of which it builds its own plan",
+            remedy="give the .onnx file, from which it builds its own plan",
         )
-    load_engine(path).close()  # says what is wrong with it
+    load_engine(path).close()  # raises if the file is unusable
     spec = spec_of(path)
     try:
         from edge_segface.export.deepstream_graph import write_planes_graph
@@ -69,7 +69,7 @@ def package_for_deepstream(model: str | Path, out: Path, *, most: int = 1) -> Pa
 def _new_folder(out: Path, spec: ModelSpec) -> Path:
     folder = out / spec.name
     if folder.exists():
-        raise OutputError(f"{folder} is there already", remedy="name another --out, or remove it")
+        raise OutputError(f"{folder} already exists", remedy="choose another --out, or remove it")
     return folder
 
 
@@ -79,7 +79,7 @@ def _write_labels(spec: ModelSpec, folder: Path) -> None:
 
 def _served(path: Path, most: int) -> TritonModel:
     if path.suffix.lower() == ".onnx":
-        load_engine(path).close()  # says what is wrong with it
+        load_engine(path).close()  # raises if the file is unusable
         return TritonModel("onnxruntime", "model.onnx", spec_of(path), None, most)
     if path.suffix.lower() != ".engine":
         raise ModelError(
@@ -128,7 +128,7 @@ def config_of(served: TritonModel, wait_us: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-# What Gst-nvinfer calls a precision. Q/DQ in the file brings its own ranges, so int8 needs no calibration file there.
+# Gst-nvinfer's numbers for precisions. Q/DQ nodes carry their own ranges, so int8 needs no calibration file.
 NETWORK_MODES = {"fp32": 0, "int8": 1, "fp16": 2}
 
 
@@ -138,7 +138,7 @@ def nvinfer_config(spec: ModelSpec, most: int) -> str:
         "gpu-id": 0,
         "gie-unique-id": 1,
         "onnx-file": "model.onnx",
-        # what Gst-nvinfer calls the plan that it builds, so that it finds it the next time
+        # Gst-nvinfer's name for the plan it builds, so that it finds it next time
         "model-engine-file": f"model.onnx_b{most}_gpu0_{spec.precision}.engine",
         "labelfile-path": "labels.txt",
         "batch-size": most,

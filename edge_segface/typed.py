@@ -55,6 +55,12 @@ def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -
         if value not in arguments:
             raise ValueError(f"{key} must be one of {', '.join(map(str, arguments))}, not {value!r}")
         return value
+    if typing.is_typeddict(hint):
+        return _typed_dict(hint, value, key)
+    if origin is list:
+        if not isinstance(value, list):
+            raise TypeError(f"{key} must be a list, not {value!r}")
+        return [value_of(arguments[0], item, f"{key}[{index}]") for index, item in enumerate(value)]
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise TypeError(f"{key} must be a list, not {value!r}")
@@ -74,3 +80,16 @@ def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise TypeError(f"{key} must be {hint.__name__}, not {value!r}")
     return value
+
+
+def _typed_dict(hint: Any, value: Any, key: str) -> dict[str, Any]:
+    """A mapping with at least the required keys of a TypedDict; other keys pass unchecked."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{key} must be a mapping, not {value!r}")
+    if absent := sorted(hint.__required_keys__ - value.keys()):
+        raise ValueError(f"{key}.{absent[0]} is missing" if key else f"{absent[0]} is missing")
+    hints = typing.get_type_hints(hint)
+    prefix = f"{key}." if key else ""
+    return {
+        name: value_of(hints[name], inner, prefix + name) if name in hints else inner for name, inner in value.items()
+    }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_segface.board import clocks_locked, l4t_of, power_mode, power_state, nvpmodel_output
+from edge_segface.board import clocks_locked, l4t_of, nvpmodel_output, power_mode, power_state
 from tests.support.sysfs import write_files
 
 CPU = "sys/devices/system/cpu/cpu0/cpufreq"

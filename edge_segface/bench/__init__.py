@@ -1,1 +1,1 @@
-"""Measuring: stopwatches and, next to every number, what it was measured on."""
+"""Measuring speed, and stating with every number what it was measured on."""

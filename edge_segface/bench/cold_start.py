@@ -1,4 +1,4 @@
-"""One engine in a process of its own: how long it takes to load and to answer first, and how much memory it needs."""
+"""One engine in a fresh process: its time to load and to answer first, and its memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from edge_segface.bench.interleave import pictures
+from edge_segface.bench.interleave import noise_images
+from edge_segface.bench.results import ColdStart
 from edge_segface.bench.telemetry import Nvml
 from edge_segface.board import board_model
 from edge_segface.engine.tensorrt.common import MODULES
@@ -24,9 +25,9 @@ from edge_segface.spec import EngineRecord
 MOST_S = 600.0
 
 
-def in_a_fresh_process(path: Path, batch: int, options: Mapping[str, Any]) -> dict[str, float | None]:
-    asked = json.dumps({"path": str(path), "batch": batch, "options": dict(options)})
-    command = [sys.executable, "-m", "edge_segface.bench.cold_start", asked]
+def cold_start(path: Path, batch: int, options: Mapping[str, Any]) -> ColdStart:
+    request = json.dumps({"path": str(path), "batch": batch, "options": dict(options)})
+    command = [sys.executable, "-m", "edge_segface.bench.cold_start", request]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MOST_S)  # noqa: S603
     except subprocess.TimeoutExpired as error:
@@ -36,22 +37,22 @@ def in_a_fresh_process(path: Path, batch: int, options: Mapping[str, Any]) -> di
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise ModelError(lines[-1].removeprefix("error: ") if lines else f"{path} ended its process")
-    values: dict[str, float | None] = json.loads(done.stdout.splitlines()[-1])  # runtimes may have said something too
+    values: ColdStart = json.loads(done.stdout.splitlines()[-1])  # runtimes may print too
     return values
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
-    path, options = Path(asked["path"]), asked["options"]
-    begun = time.perf_counter()
-    with suppress(ImportError, EdgeSegfaceError):  # what is missing or wrong is said when the model is loaded
+    request = json.loads(sys.argv[1])
+    path, options = Path(request["path"]), request["options"]
+    started = time.perf_counter()
+    with suppress(ImportError, EdgeSegfaceError):  # loading the model reports what is missing or wrong
         import_module(module_of(path, options.get("runtime")))
     before_mb, before_gpu_mb = most_memory_mb(), gpu_memory_mb()
     imported = time.perf_counter()
     try:
         with load_engine(path, **options) as engine:
             loaded = time.perf_counter()
-            images = pictures(engine, asked["batch"])
+            images = noise_images(engine, request["batch"])
             first = time.perf_counter()
             engine.infer_all(images)
             ended = time.perf_counter()
@@ -61,7 +62,7 @@ def main() -> None:
     except EdgeSegfaceError as error:
         sys.exit(f"error: {error}")
     found = {
-        "import_ms": round(1e3 * (imported - begun), 2),
+        "import_ms": round(1e3 * (imported - started), 2),
         "load_ms": round(1e3 * (loaded - imported), 2),
         "first_ms": round(1e3 * (ended - first), 2),
         "peak_mb": after_mb,
@@ -83,7 +84,7 @@ def more(before: float | None, after: float | None) -> float | None:
 
 
 def most_memory_mb() -> float | None:
-    """Of this process so far, where the system tells. On Linux, getrusage counts the process that started it too."""
+    """Return the peak memory of this process, if known. On Linux, getrusage would include the parent's."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
@@ -96,7 +97,7 @@ def most_memory_mb() -> float | None:
 
 
 def gpu_memory_mb() -> float | None:
-    """In use now: of a graphics card, or of all memory on a board whose GPU shares it. None where there is no GPU."""
+    """Return the GPU memory in use: of a card, or all memory of a board whose GPU shares it. None without a GPU."""
     if board_model() is not None and Path("/etc/nv_tegra_release").exists():
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}

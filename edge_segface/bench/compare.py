@@ -1,16 +1,16 @@
-"""Two reports side by side: how much faster, and whether the two may be compared at all."""
+"""Comparing two reports: how much faster, and whether they are comparable at all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from edge_segface.bench.results import BenchmarkReport, EngineRow
 from edge_segface.errors import EdgeSegfaceError
 
-# What must be the same for a ratio to speak of the engines alone.
+# What must be equal for a ratio to be about the engines alone.
 SETTINGS = (
     "machine",
     "power_state",
@@ -26,14 +26,14 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of the second report to the first: above 1 is faster."""
+    """The speed of the second report relative to the first: above 1 is faster."""
 
     name: str
     batch: int
     first_ms: float
     second_ms: float
     faster: float
-    between: tuple[float, float]  # 95 % of the ratios of medians of samples drawn again
+    between: tuple[float, float]  # 95 % bootstrap interval
     differs: dict[str, tuple[object, object]]
 
 
@@ -43,8 +43,8 @@ class Comparison:
     warnings: list[str]
 
 
-def compare(first: dict[str, Any], second: dict[str, Any]) -> Comparison:
-    """What both have measured, by name and batch; of one model each, whatever their names are."""
+def compare(first: BenchmarkReport, second: BenchmarkReport) -> Comparison:
+    """Compare what both measured, by name and batch; if each has a single model, its name may differ."""
     ours = {(row["name"], row["batch"]): row for row in first["models"]}
     theirs = {(row["name"], row["batch"]): row for row in second["models"]}
     pairs = [(ours.pop(key), theirs.pop(key)) for key in list(ours) if key in theirs]
@@ -59,29 +59,33 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> Comparison:
         )
     ratios = [ratio(one, other) for one, other in pairs]
     both = (("first", first), ("second", second))
-    said = [f"the {which} report warns: {line}" for which, report in both for line in report["warnings"]]
-    said += [
-        f"{name}, batch {batch}, is in the {which} report alone"
+    notes = [f"warning in the {which} report: {line}" for which, report in both for line in report["warnings"]]
+    notes += [
+        f"{name}, batch {batch}, is only in the {which} report"
         for which, rows in (("first", ours), ("second", theirs))
         for name, batch in rows
     ]
-    return Comparison(ratios, [*differing(ratios), *said])
+    return Comparison(ratios, [*differing(ratios), *notes])
 
 
-def ratio(one: dict[str, Any], other: dict[str, Any]) -> Ratio:
+def ratio(one: EngineRow, other: EngineRow) -> Ratio:
     name = one["name"] if one["name"] == other["name"] else f"{one['name']} -> {other['name']}"
     return Ratio(
-        name,
-        one["batch"],
-        one["latency_ms"]["p50"],
-        other["latency_ms"]["p50"],
-        round(one["latency_ms"]["p50"] / other["latency_ms"]["p50"], 3),
-        drawn_again(one["samples_ms"], other["samples_ms"]),
-        {key: pair for group in SETTINGS for key, pair in differences(group, one[group], other[group]).items()},
+        name=name,
+        batch=one["batch"],
+        first_ms=one["latency_ms"]["p50"],
+        second_ms=other["latency_ms"]["p50"],
+        faster=round(one["latency_ms"]["p50"] / other["latency_ms"]["p50"], 3),
+        between=bootstrap_interval(one["samples_ms"], other["samples_ms"]),
+        differs={
+            key: pair
+            for group in SETTINGS
+            for key, pair in differences(group, dict(one)[group], dict(other)[group]).items()
+        },
     )
 
 
-def drawn_again(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
+def bootstrap_interval(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
     generator = np.random.default_rng(0)
     medians = [
         np.array([np.median(generator.choice(samples, len(samples))) for _ in range(DRAWS)]) for samples in (one, other)
@@ -91,7 +95,7 @@ def drawn_again(one: Sequence[float], other: Sequence[float]) -> tuple[float, fl
 
 
 def differing(ratios: Sequence[Ratio]) -> list[str]:
-    """Each difference once, with the engines that it is of unless it is of all."""
+    """Return each difference once, with the engines it concerns unless it concerns all."""
     rows: dict[tuple[str, str], list[str]] = {}
     for one in ratios:
         for key, (first, second) in one.differs.items():
@@ -103,7 +107,7 @@ def differing(ratios: Sequence[Ratio]) -> list[str]:
 
 
 def differences(name: str, one: object, other: object) -> dict[str, tuple[object, object]]:
-    """Dotted name -> the two values."""
+    """Map the dotted name of each difference to the two values."""
     if isinstance(one, dict) and isinstance(other, dict):
         found: dict[str, tuple[object, object]] = {}
         for key in sorted(one.keys() | other.keys()):

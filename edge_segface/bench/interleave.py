@@ -1,4 +1,4 @@
-"""Fair comparison on a noisy machine: everything in one run, in turns."""
+"""Fair comparison on a noisy machine: everything in one interleaved run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from edge_segface.engine import Engine, Runtime
 from edge_segface.models import FORMATS, load_engine
 
 WARM_UP = 3
-PAUSE_S = 0.03  # threads of ONNX Runtime that wait for work do so busily at first, and take cores from the next
+PAUSE_S = 0.03  # idle ONNX Runtime threads busy-wait at first, and would take cores from the next engine
 
 
 def interleaved(
     works: Mapping[str, Callable[[], object]], rounds: int, *, pause_s: float = PAUSE_S, warm_up: int = WARM_UP
 ) -> dict[str, list[float]]:
-    """Seconds of each, on cores that the others have let go, and right after a run of its own that is not timed."""
+    """Return the seconds of each, on cores the others have released, right after an untimed run of its own."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for index in range(warm_up + rounds):
         for name, work in works.items():
@@ -35,8 +35,8 @@ def interleaved(
     return seconds
 
 
-def pictures(engine: Engine, batch: int) -> npt.NDArray[np.uint8]:
-    """Noise: the time of a network does not depend on what it sees."""
+def noise_images(engine: Engine, batch: int) -> npt.NDArray[np.uint8]:
+    """Return noise: a network's time does not depend on its input."""
     side = engine.spec.input_size
     return np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
 
@@ -47,11 +47,11 @@ class Timed:
     runtime: Runtime
     description: str  # of the engine
     median_ms: float
-    ratio: float  # to the first of the run: the median over rounds; below 1 is faster
+    ratio: float  # median over rounds of the ratio to the first; below 1 is faster
 
 
 def on_every_runtime(models: Mapping[str, Path], rounds: int = 12, threads: int | None = None) -> list[Timed]:
-    """Each model on one picture, on this machine's processor, in every runtime that is installed here."""
+    """Time each model on one image in every runtime installed here."""
     here = [runtime for runtime in FORMATS[".onnx"].runtimes if find_spec(runtime) is not None]
     engines = {
         (name, runtime): load_engine(path, runtime=runtime, threads=threads)
@@ -59,7 +59,7 @@ def on_every_runtime(models: Mapping[str, Path], rounds: int = 12, threads: int 
         for runtime in here
     }
     works = {
-        f"{name} {runtime}": partial(engine.infer_all, pictures(engine, 1))
+        f"{name} {runtime}": partial(engine.infer_all, noise_images(engine, 1))
         for (name, runtime), engine in engines.items()
     }
     seconds = {key: np.array(values) for key, values in interleaved(works, rounds).items()}

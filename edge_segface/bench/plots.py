@@ -1,4 +1,4 @@
-"""Plots as SVG: in a page, or as files by themselves."""
+"""Plots as SVG, for a page or as files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 COLOURS = ("#23b391", "#4f8fe6", "#c9a800", "#e05bb4", "#e07b2e", "#8f63d9", "#63b02a", "#e05252")
 WIDTH, HEIGHT, RIGHT = 640, 220, 20
-CHARACTER = 7  # wide, on average
+CHARACTER = 7  # average width of a character
 LIGHT = "--text: #1c2026; --dim: #626a76; --line: #d5d9df; --ground: #fff; --panel: #f5f6f8;"
 DARK = "--text: #e8eaee; --dim: #9aa2af; --line: #343943; --ground: #14161a; --panel: #1e2127;"
 STYLE = f"""
@@ -21,7 +21,7 @@ svg .axis {{ stroke: var(--line); }}
 
 
 def by_itself(picture: str) -> str:
-    """A file that follows the reader's light or dark."""
+    """Return an SVG file that follows the reader's light or dark mode."""
     beginning, _, rest = picture.partition(">")
     return f'{beginning} xmlns="http://www.w3.org/2000/svg"><style>{STYLE}</style>{rest}\n'
 
@@ -51,7 +51,7 @@ def axis(left: float, bottom: float) -> str:
 
 
 def bars(labels: Sequence[str], values: Sequence[float], paper: float, kinds: int = len(COLOURS)) -> str:
-    """One for each engine, with a line where the paper's figure is. Every `kinds` bars colours begin anew."""
+    """Draw one bar per engine, and a line at the paper's figure. Colours repeat every `kinds` bars."""
     labels = [shortened(label) for label in labels]
     left, step = round(CHARACTER * max(map(len, labels))) + 12, 28
     scale = (WIDTH - left - 70) / (1.1 * max([*values, paper]))
@@ -69,7 +69,7 @@ def bars(labels: Sequence[str], values: Sequence[float], paper: float, kinds: in
 
 
 def shortened(label: str) -> str:
-    """The end says which it is, where labels are paths."""
+    """Shorten a label from its start: the end of a path tells it apart."""
     most = int(0.6 * WIDTH / CHARACTER)
     return label if len(label) <= most else f"…{label[1 - most :]}"
 

@@ -1,21 +1,18 @@
-"""A benchmark's report for people: Markdown for a pull request, one HTML page without anything from elsewhere."""
+"""Benchmark reports for people: Markdown, and an HTML page that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from edge_segface.bench.compare import SETTINGS
-from edge_segface.bench.measure import SCHEMA
 from edge_segface.bench.plots import STYLE, bars, colour, histogram, lines_over_time, text
+from edge_segface.bench.results import SCHEMA, BenchmarkReport, EngineRow
 from edge_segface.bench.sustain import OFTEN, SLOWER
-from edge_segface.errors import EdgeSegfaceError
+from edge_segface.errors import EdgeSegfaceError, first_line
+from edge_segface.typed import value_of
 
-Row = dict[str, Any]
 PERCENTILES = ("min", "mean", "p50", "p90", "p95", "p99")
-ROW = {"name", "batch", "latency_ms", "samples_ms", *SETTINGS}
 PAGE_STYLE = """
 body { margin: 24px auto; max-width: 1080px; padding: 0 16px; background: var(--ground); color: var(--text);
   font: 15px/1.5 system-ui, sans-serif; }
@@ -32,15 +29,15 @@ def number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def latency_cells(row: Row) -> dict[str, str]:
-    times = row["latency_ms"]
+def latency_cells(row: EngineRow) -> dict[str, str]:
+    times = dict(row["latency_ms"])
     return {
         **{name: f"{times[name]:.2f}" for name in PERCENTILES},
         "cv %": f"{times['cv_percent']:.1f}",
     }
 
 
-def rate_cells(row: Row) -> dict[str, str]:
+def rate_cells(row: EngineRow) -> dict[str, str]:
     return {
         "FPS": f"{row['fps']:.1f}",
         "× first": f"{row['times_as_fast']:.2f}",
@@ -49,7 +46,7 @@ def rate_cells(row: Row) -> dict[str, str]:
     }
 
 
-def start_cells(row: Row) -> dict[str, str]:
+def start_cells(row: EngineRow) -> dict[str, str]:
     return {
         "load ms": number(row["load_ms"], ".0f"),
         "first ms": number(row["first_ms"], ".0f"),
@@ -58,21 +55,21 @@ def start_cells(row: Row) -> dict[str, str]:
     }
 
 
-def gpu_cells(row: Row) -> dict[str, str]:
+def gpu_cells(row: EngineRow) -> dict[str, str]:
     return {} if row["gpu_ms"] is None else {f"{name} ms": f"{value:.3f}" for name, value in row["gpu_ms"].items()}
 
 
-# What a report is laid out as: a title, and the cells of a row.
-TABLES: tuple[tuple[str, Callable[[Row], dict[str, str]]], ...] = (
+# The tables of a report: title, and the cells of a row.
+TABLES: tuple[tuple[str, Callable[[EngineRow], dict[str, str]]], ...] = (
     ("latency, ms", latency_cells),
-    ("pictures a second", rate_cells),
-    ("in a fresh process", start_cells),
+    ("images per second", rate_cells),
+    ("cold start", start_cells),
     ("on the GPU", gpu_cells),
 )
 
 
-def tables(report: Row) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, columns and rows of each table that there is something for."""
+def tables(report: BenchmarkReport) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return title, columns and rows of each table that has content."""
     found = []
     for title, cells in TABLES:
         filled = [(row, cells(row)) for row in report["models"]]
@@ -86,32 +83,36 @@ def tables(report: Row) -> list[tuple[str, list[str], list[list[str]]]]:
     return found
 
 
-def load_report(path: Path) -> Row:
+def load_report(path: Path) -> BenchmarkReport:
+    """Read a report, or raise with what is missing or wrong in it."""
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EdgeSegfaceError(f"{path} is no report that can be read", found=error) from error
-    if not isinstance(report, dict) or report.get("kind") != "benchmark":
-        raise EdgeSegfaceError(f"{path} is no benchmark report", remedy="make one with edge-segface benchmark --json")
-    if report.get("schema") != SCHEMA:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise EdgeSegfaceError(f"{path} is not a readable report", found=first_line(error)) from error
+    if not isinstance(content, dict) or content.get("kind") != "benchmark":
         raise EdgeSegfaceError(
-            f"{path} is of another version",
-            found=f"schema {report.get('schema')} instead of {SCHEMA}",
+            f"{path} is not a benchmark report", remedy="make one with edge-segface benchmark --json"
+        )
+    if content.get("schema") != SCHEMA:
+        raise EdgeSegfaceError(
+            f"{path} has another schema",
+            found=f"schema {content.get('schema')} instead of {SCHEMA}",
             remedy="measure again with this version",
         )
-    needed = {"machine", "power_state", "versions", "clocks_mhz", "models", "failures", "warnings"}
-    rows = [row if isinstance(row, dict) else {} for row in report.get("models", ())]
-    missing = {*needed - report.keys(), *(key for row in rows for key in ROW if not row.get(key))}
-    if missing - {"power_state"}:  # which is empty on many machines
-        raise EdgeSegfaceError(f"{path} is no whole report", found=f"no {', '.join(sorted(missing))}")
+    try:
+        report: BenchmarkReport = value_of(BenchmarkReport, content, "")
+    except (TypeError, ValueError) as error:
+        raise EdgeSegfaceError(f"{path} is not a complete report", found=error) from error
+    if not all(row["samples_ms"] for row in report["models"]):
+        raise EdgeSegfaceError(f"{path} is not a complete report", found="no samples_ms")
     return report
 
 
-def as_json(report: Row) -> str:
+def as_json(report: BenchmarkReport) -> str:
     return json.dumps(report, indent=2) + "\n"
 
 
-def where(report: Row) -> str:
+def where(report: BenchmarkReport) -> str:
     machine = report["machine"]
     state = ", ".join(f"{name} {value}" for name, value in report["power_state"].items())
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
@@ -122,26 +123,25 @@ def where(report: Row) -> str:
     return "; ".join(part for part in (what, state, clocks, versions, report["date"]) if part)
 
 
-def engines(report: Row) -> list[str]:
+def engines(report: BenchmarkReport) -> list[str]:
     return list(dict.fromkeys(f"{row['name']}: {row['engine']}" for row in report["models"]))
 
 
-def how(row: Row) -> str:
+def how(row: EngineRow) -> str:
     settings = row["settings"]
     return (
-        f"{settings['rounds']} interleaved rounds, each call after one that is not timed and a pause of "
-        f"{settings['pause_ms']:g} ms; FPS from the mean; × first, how fast as the first, a "
-        "picture, is the median over rounds; × paper beside its 95.96 FPS at 512, one picture; burst from calls one "
-        "right after the other; the picture is noise"
+        f"{settings['rounds']} interleaved rounds; each timed call follows an untimed one and a pause of "
+        f"{settings['pause_ms']:g} ms; FPS from the mean; × first: speed-up per image over the first engine, median "
+        "over rounds; × paper: relative to its 95.96 FPS at 512, one image; burst: calls back to back; inputs are noise"
     )
 
 
-def sustained_lines(row: Row) -> list[str]:
+def sustained_lines(row: EngineRow) -> list[str]:
     last = row["sustain"]
     power = (
-        "no sensor of its power"
+        "power not measured"
         if last["power_w"] is None
-        else f"{last['power_w']:.2f} W ({last['power_scope']}), {last['mj_per_frame']:.2f} mJ a frame"
+        else f"{last['power_w']:.2f} W ({last['power_scope']}), {last['mj_per_frame']:.2f} mJ per frame"
         + ("" if last["mj_per_frame_above_idle"] is None else f" ({last['mj_per_frame_above_idle']:.2f} above idle)")
     )
     hottest = [f"{name} {max(value for _, value in points):.0f} °C" for name, points in last["temperature_c"].items()]
@@ -150,17 +150,17 @@ def sustained_lines(row: Row) -> list[str]:
         f"{last['steady_fps']:.1f} steady; {power}" + (f"; at most {', '.join(hottest)}" if hottest else "")
     ]
     if last["error"] is not None:
-        lines.append(f"broke off: {last['error']}")
+        lines.append(f"interrupted: {last['error']}")
     if last["waited_s"] > 0:
         start = {name: points[0][1] for name, points in last["temperature_c"].items()}
-        lines.append(f"after {last['waited_s']:g} s to cool down to {max(start.values(), default=0):.0f} °C")
+        lines.append(f"waited {last['waited_s']:g} s to cool down to {max(start.values(), default=0):.0f} °C")
     reasons = []
     if last["slower_from_s"] is not None:
-        reasons.append(f"slower from second {last['slower_from_s']:g} on")
+        reasons.append(f"slower from second {last['slower_from_s']:g}")
     elif last["steady_fps"] < SLOWER * last["cold_fps"]:
-        reasons.append("slower at last than at first")
+        reasons.append("slower at the end than at the start")
     reasons += [
-        f"{name} clock elsewhere than {clock['first']:g} MHz for {100 * clock['moved_share']:.0f} % of it "
+        f"{name} clock not at {clock['first']:g} MHz for {100 * clock['moved_share']:.0f} % of the run "
         f"({clock['p5']:g} to {clock['p95']:g})"
         for name, clock in last["clocks_mhz"].items()
         if name == last["unit"] and clock["moved_share"] > OFTEN
@@ -170,15 +170,13 @@ def sustained_lines(row: Row) -> list[str]:
         lines.append(f"NOT COMPARABLE: {'; '.join(reasons)}")
     elif last["comparable"] is None:
         why = (
-            "the run was short"
-            if last["unit"] in last["clocks_mhz"]
-            else f"no clock of the {last['unit']} could be read"
+            "the run was short" if last["unit"] in last["clocks_mhz"] else f"the {last['unit']} clock could not be read"
         )
-        lines.append(f"{why}, so whether it is comparable is not known")
+        lines.append(f"{why}, so comparability is unknown")
     return lines
 
 
-def markdown(report: Row) -> str:
+def markdown(report: BenchmarkReport) -> str:
     lines: list[str] = []
     for title, columns, rows in tables(report):
         lines += [f"**{title}**", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
@@ -196,7 +194,7 @@ def markdown(report: Row) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def page(report: Row) -> str:
+def page(report: BenchmarkReport) -> str:
     rows = report["models"]
     labels = [f"{row['name']} × {row['batch']}" for row in rows]
     parts = ["<h1>edge-segface benchmark</h1>", f"<p class=dim>{text(where(report))}</p>"]

@@ -1,8 +1,8 @@
-"""How fast a network may be on a board that nobody here has: an estimate, by work and bytes, layer by layer.
+"""Estimating a model's speed on a board, layer by layer, from work and memory traffic. Not a measurement.
 
-A layer takes as long as its multiply-adds at the peak of the board, or its bytes at the bandwidth of the memory,
-whichever is more. Hardly any layer reaches a peak, so both ends of a bracket are reckoned: with all of the peaks and
-nothing between layers, and with what poor kernels reach and a gap before each.
+A layer takes as long as its multiply-adds at the board's peak, or its bytes at the memory bandwidth, whichever is more.
+Hardly any layer reaches a peak, so the estimate is a bracket: full peaks without gaps between layers, and the shares
+that poor kernels reach with a gap before each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from edge_segface.errors import EdgeSegfaceError, MissingExtra, ModelError, first_line
 
 BOARDS = Path(__file__).parent / "boards.yaml"
-# Layers that every runtime writes out; the others are taken to be fused into the one before.
+# Layers that every runtime writes out; the others are assumed to be fused into their predecessor.
 ANCHORS = frozenset(
     ("Conv", "ConvTranspose", "MatMul", "Gemm", "Softmax", "LayerNormalization", "Resize", "Transpose", "ArgMax",
      "TopK", "Concat", "ReduceMean", "GlobalAveragePool", "MaxPool", "AveragePool")
@@ -29,7 +29,7 @@ BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class KernelEfficiency:
-    """What kernels make of a board: shares of its peaks, seconds from one to the next, whether transposes take part."""
+    """How well kernels use a board: shares of its peaks, seconds between two kernels, and whether transposes count."""
 
     work: float
     memory: float
@@ -37,8 +37,8 @@ class KernelEfficiency:
     transposes: bool
 
 
-# At best a layer reaches a peak, which nothing exceeds, and is read transposed where it has to be. What it reaches at
-# worst is a guess, made after what ONNX Runtime reaches of a processor's peaks (benchmarks/estimates.py).
+# At best a layer reaches a peak, which nothing exceeds, and transposes cost nothing. The worst case is a guess, made
+# after what ONNX Runtime reaches of a processor's peaks (benchmarks/estimates.py).
 BEST = KernelEfficiency(1.0, 1.0, 0.0, transposes=False)
 WORST = KernelEfficiency(0.2, 0.4, 5e-6, transposes=True)
 
@@ -57,7 +57,7 @@ class Layer:
     name: str
     kind: str
     flop: float
-    elements: int  # read and written, of activations
+    elements: int  # activations read and written
     weights: int
     int8: bool = False  # fed by Q/DQ
 
@@ -65,12 +65,12 @@ class Layer:
 @dataclass(frozen=True)
 class Layers:
     of: tuple[Layer, ...]
-    unknown: int = 0  # nodes whose sizes the file does not tell, which are left out
+    unknown: int = 0  # nodes of unknown size, which are not counted
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Milliseconds and frames per second of one picture, and what bounds them if kernels are good."""
+    """Milliseconds and frames per second of one image, and the bottleneck if kernels are good."""
 
     board: Board
     precision: str
@@ -79,8 +79,8 @@ class Estimate:
     best_ms: float
     worst_ms: float
     bound: str  # compute or memory
-    memory_share: float  # of the time that is bound by memory
-    unknown: int  # layers left out
+    memory_share: float  # share of the time that is bound by memory
+    unknown: int  # layers not counted
 
     @property
     def fps(self) -> tuple[float, float]:
@@ -108,12 +108,12 @@ def board_called(name: str) -> Board:
     if name == "here":
         return this_machine()
     if name not in known:
-        raise EdgeSegfaceError(f"no board is called {name!r}", remedy=f"choose one of {', '.join(known)}, or here")
+        raise EdgeSegfaceError(f"unknown board {name!r}", remedy=f"choose one of {', '.join(known)}, or here")
     return known[name]
 
 
 def this_machine(seconds: float = 1.0) -> Board:
-    """The processor here, by what it reaches: a large product of matrices, and copies that no cache holds."""
+    """Measure this processor's peaks: a large matrix product, and copies larger than any cache."""
     side = 2048
     one = np.random.default_rng(0).random((side, side), dtype=np.float32)
     flops = 2 * side**3 / _best(lambda: one @ one, seconds)
@@ -133,7 +133,10 @@ def _best(work: Any, seconds: float) -> float:
 
 
 def estimate(layers: Layers, board: Board, precision: str) -> Estimate:
-    """`int8`: of what the file's Q/DQ feed, and the rest in fp16; in a file without any, of all that has weights."""
+    """Estimate one model on one board.
+
+    `int8` applies to layers fed by Q/DQ, the rest counts as fp16; in a file without Q/DQ, to all layers with weights.
+    """
     check_precision(board, precision)
     marked = any(layer.int8 for layer in layers.of)
 
@@ -146,7 +149,7 @@ def estimate(layers: Layers, board: Board, precision: str) -> Estimate:
         return (layer.elements + layer.weights) * BYTES[precision_of(layer)]
 
     def seconds(reach: KernelEfficiency) -> tuple[float, float]:
-        """All of it, and what of it waits for memory."""
+        """Return the total time, and how much of it is bound by memory."""
         total = waiting = 0.0
         for layer in layers.of:
             if layer.kind == "Transpose" and not reach.transposes:
@@ -158,7 +161,7 @@ def estimate(layers: Layers, board: Board, precision: str) -> Estimate:
         return total, waiting
 
     if not layers.of:
-        raise ModelError("there is no layer in the file whose size is known", remedy="give a file that export wrote")
+        raise ModelError("the file has no layer of known size", remedy="give a file written by export")
     best, waiting = seconds(BEST)
     worst, _ = seconds(WORST)
     return Estimate(
@@ -188,7 +191,7 @@ def report(model: str, found: list[Estimate]) -> dict[str, Any]:
 
 
 def layers_of(path: Path) -> Layers:
-    """The layers of an ONNX file for one picture, with what is fused left out."""
+    """Return the layers of an ONNX file for one image, without those that are fused."""
     try:
         import onnx
         from onnx import shape_inference
@@ -198,19 +201,19 @@ def layers_of(path: Path) -> Layers:
         model = onnx.load(path)
         for value in model.graph.input:
             value.type.tensor_type.shape.dim[0].dim_value = 1
-        for value in model.graph.output:  # inferred anew, for one picture
+        for value in model.graph.output:  # inferred again for one image
             value.type.tensor_type.ClearField("shape")
         graph = shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:
         raise ModelError(
-            f"{path} is no ONNX file that can be read", found=first_line(error), remedy="give an .onnx file"
+            f"{path} is not a readable ONNX file", found=first_line(error), remedy="give an .onnx file"
         ) from error
     shapes = {
         value.name: tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
     constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for node in graph.node:  # weights behind casts and DequantizeLinear are weights still
+    for node in graph.node:  # weights behind casts and DequantizeLinear count as weights
         if node.op_type == "Constant":
             constants[node.output[0]] = tuple(node.attribute[0].t.dims)
         if node.op_type in ("Cast", "QuantizeLinear", "DequantizeLinear") and node.input[0] in constants:

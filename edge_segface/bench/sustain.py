@@ -1,46 +1,47 @@
-"""Long runs: what a machine still does when it is hot, and whether its clocks stayed where they were."""
+"""Sustained load: what a machine delivers when it is hot, and whether its clocks held."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_segface.bench.results import Sustained
 from edge_segface.bench.telemetry import Reading, Sampler, sensors
 from edge_segface.errors import EdgeSegfaceError
 
 REST_S = 3.0
-COOL_S = 120.0  # at most, from one long run to the next
+COOL_S = 120.0  # longest wait between two runs
 COOL_WITHIN_C = 3.0
 COLD_S = 10.0
-MOVED = 0.03  # of a clock, and
-OFTEN = 0.05  # of the readings, from which on a run is not comparable
-SLOWER = 0.95  # of what it did at first
-SHORT_S = 5.0  # in which nothing gets hot
+MOVED = 0.03  # share of a clock, and
+OFTEN = 0.05  # share of the readings, from which on a run is not comparable
+SLOWER = 0.95  # share of the initial rate
+SHORT_S = 5.0  # shorter runs heat nothing
 
 
 @dataclass(frozen=True)
-class Rest:
+class Idle:
     """The machine before any work."""
 
     power_w: dict[str, float]  # by scope
     hottest_c: float | None
 
 
-def at_rest(seconds: float = REST_S) -> Rest:
+def at_rest(seconds: float = REST_S) -> Idle:
     with Sampler(sensors()) as sampler:
         time.sleep(seconds)
     scopes = {name for reading in sampler.readings for name in reading.values if name.startswith("power_w.")}
     watts = {scope.removeprefix("power_w."): float(np.mean(series(sampler.readings, scope)[1])) for scope in scopes}
-    return Rest(watts, hottest(sampler.readings[-1].values) if sampler.readings else None)
+    return Idle(watts, hottest(sampler.readings[-1].values) if sampler.readings else None)
 
 
-def cool_down(rest: Rest, most_s: float = COOL_S) -> float:
-    """Waits until the machine is as cool as it was at rest; the seconds that it took."""
+def cool_down(rest: Idle, most_s: float = COOL_S) -> float:
+    """Wait until the machine is as cool as it was at idle; return the seconds waited."""
     if rest.hottest_c is None:
         return 0.0
     start = time.monotonic()
@@ -53,12 +54,12 @@ def cool_down(rest: Rest, most_s: float = COOL_S) -> float:
     return waited
 
 
-def sustain(work: Callable[[], None], batch: int, seconds: float, unit: str, rest: Rest) -> dict[str, Any]:
-    """As fast as it can for that long, with whatever sensors there are. `unit`: what works, gpu or cpu.
+def sustain(work: Callable[[], None], batch: int, seconds: float, unit: str, idle: Idle) -> Sustained:
+    """Run at full speed for a time and record the sensors. `unit` executes the work: gpu or cpu.
 
-    What breaks off is told up to there, with why; unless not even one call went well.
+    On failure, return partial results with the error; raise if no call succeeded.
     """
-    waited = cool_down(rest)
+    waited = cool_down(idle)
     ends: list[float] = []
     error = None
     with Sampler(sensors()) as sampler:
@@ -71,14 +72,14 @@ def sustain(work: Callable[[], None], batch: int, seconds: float, unit: str, res
             if not ends:
                 raise
             error = str(broke)
-    found = sustained(np.array(ends), batch, sampler.readings, unit, rest)
-    return {**found, "waited_s": round(waited, 1), "gaps": sampler.gaps, "error": error}
+    found = sustained(np.array(ends), batch, sampler.readings, unit, idle)
+    return cast(Sustained, {**found, "waited_s": round(waited, 1), "gaps": sampler.gaps, "error": error})
 
 
 def sustained(
-    ends_s: npt.NDArray[np.float64], batch: int, readings: Sequence[Reading], unit: str, rest: Rest
+    ends_s: npt.NDArray[np.float64], batch: int, readings: Sequence[Reading], unit: str, idle_machine: Idle
 ) -> dict[str, Any]:
-    """What a long run says: at first, at last, and whether both were the same machine. One call follows the other."""
+    """Summarise a run of back-to-back calls: start, end, and whether both were the same machine."""
     seconds = float(ends_s[-1])
     times_s, rates = rates_over_time(ends_s, batch, max(1.0, seconds / 300))
     cold_s = min(COLD_S, seconds / 3)
@@ -88,7 +89,7 @@ def sustained(
     late = [reading for reading in readings if reading.at_s >= seconds * 2 / 3]
     scope = scope_of(readings, unit)
     watts = None if scope is None else mean_of(late, f"power_w.{scope}")
-    idle = rest.power_w.get(scope or "")
+    idle = idle_machine.power_w.get(scope or "")
     clocks = clocks_of(readings, cold_s)
     moved = unit in clocks and clocks[unit]["moved_share"] > OFTEN
     throttled = {
@@ -116,7 +117,7 @@ def sustained(
         "clocks_mhz": clocks,
         "throttled": throttled,
         "unit": unit,
-        # None: nothing speaks against it, but what works has no clock that could be read, or the run was too short
+        # None: no evidence against it, but no readable clock, or the run was too short
         "comparable": False if other else None if unit not in clocks or seconds < SHORT_S else True,
     }
 
@@ -124,7 +125,7 @@ def sustained(
 def rates_over_time(
     ends_s: npt.NDArray[np.float64], batch: int, step_s: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """When each step begins that a call ended in, and pictures a second from the step before on."""
+    """Return the start of each step in which a call ended, and the images per second since the step before."""
     steps = (ends_s / step_s).astype(int)
     last = np.flatnonzero(np.append(np.diff(steps), 1))  # the last call of each step
     ended = ends_s[last]
@@ -133,7 +134,7 @@ def rates_over_time(
 
 
 def rate(ends_s: npt.NDArray[np.float64], first_s: float, last_s: float) -> float:
-    """Calls a second of those that ended in between, or of the one that did soonest after."""
+    """Return calls per second of those that ended in an interval, or of the first one after it."""
     first = int(np.searchsorted(ends_s, first_s))
     last = max(int(np.searchsorted(ends_s, last_s, side="right")), first + 1)
     before = ends_s[first - 1] if first else 0.0
@@ -143,7 +144,7 @@ def rate(ends_s: npt.NDArray[np.float64], first_s: float, last_s: float) -> floa
 def slower_from(
     times_s: npt.NDArray[np.float64], rates: npt.NDArray[np.float64], cold: float, seconds: float
 ) -> float | None:
-    """The second from which on it lastingly did less, for a tenth of the run at least."""
+    """Return the second from which the rate stayed lower, for at least a tenth of the run."""
     for at in np.flatnonzero(rates < SLOWER * cold):
         if times_s[at] > 0.9 * seconds:
             break
@@ -152,12 +153,12 @@ def slower_from(
     return None
 
 
-def clocks_of(readings: Sequence[Reading], cold_s: float) -> dict[str, dict[str, float]]:
-    """Of each unit: the clock at first, how far it went, and in which share of the readings it was elsewhere."""
-    clocks = {}
+def clocks_of(readings: Sequence[Reading], cold_s: float) -> dict[str, Clock]:
+    """Return for each unit the initial clock, its range, and the share of readings elsewhere."""
+    clocks: dict[str, Clock] = {}
     for name in names_of(readings, "clock_mhz."):
         times_s, values = series(readings, name)
-        times_s, values = times_s[values > 0], values[values > 0]  # a unit that is off tells nothing
+        times_s, values = times_s[values > 0], values[values > 0]  # a unit that is off reports nothing
         if not len(values):
             continue
         first = float(np.median(values[times_s < cold_s])) if (times_s < cold_s).any() else float(values[0])
@@ -171,7 +172,7 @@ def clocks_of(readings: Sequence[Reading], cold_s: float) -> dict[str, dict[str,
 
 
 def scope_of(readings: Sequence[Reading], unit: str) -> str | None:
-    """The widest measure of power that what works is part of."""
+    """Return the widest measure of power that includes the unit."""
     there = {name.removeprefix("power_w.") for name in names_of(readings, "power_w.")}
     return next((one for one in ("board", "rails", "gpu" if unit == "gpu" else "package") if one in there), None)
 

@@ -1,1 +1,1 @@
-"""The camera loop: sources, tracking of faces, the loop itself, stabilising, and where results are shown."""
+"""Sources, the camera loop, and where results go."""

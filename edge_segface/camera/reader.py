@@ -1,4 +1,4 @@
-"""The thread that reads a source: of a camera the newest frame counts, of a file every one."""
+"""The thread that reads a source: the newest frame of a camera, every frame of a file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from edge_segface.errors import SourceError
 from edge_segface.frames import Frame
 from edge_segface.timing import Stopwatch
 
-FIRST_PAUSE_S = 0.2  # before a source that broke off is opened again; twice as long each time
-LONGEST_PAUSE_S = 5.0
+FIRST_RETRY_S = 0.2  # before the first attempt to reconnect; doubles with every failure
+LONGEST_RETRY_S = 5.0
 
 
 class SourceReader:
-    """Frames of a source that is opened, and, if it is live, opened again as often as it breaks off.
+    """Reads the frames of a source, and reconnects to a live one whenever it fails.
 
-    A source that does not open at first is an error at once: a wrong address must not be waited for.
+    A source that cannot be opened at the start is an error at once, because its address may be wrong.
     """
 
     def __init__(self, open_source: Callable[[], Source], watch: Stopwatch, on_event: Callable[[str], None]) -> None:
@@ -34,11 +34,11 @@ class SourceReader:
         self._ended = False
         self._stop = threading.Event()
         self._change = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="grabber", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 
     def next(self, timeout_s: float) -> Frame | None:
-        """The next frame; None if there is none yet. At the end `ended` is true, and an error has been raised."""
+        """Return the next frame, or None if there is none yet. At the end `ended` is true; an error is raised once."""
         with self._change:
             self._change.wait_for(lambda: self._frame is not None or self._ended, timeout_s)
             frame, self._frame = self._frame, None
@@ -76,7 +76,7 @@ class SourceReader:
                     continue
                 index += 1
                 self._hand_over(frame)
-        except BaseException as error:  # noqa: BLE001 - of this thread; `next` raises it in the one that waits
+        except BaseException as error:  # noqa: BLE001 - raised again by `next` in the thread that waits
             self._error = error
         finally:
             self._source.close()
@@ -94,17 +94,17 @@ class SourceReader:
             self._change.notify_all()
 
     def _reopen(self, error: SourceError) -> None:
-        self._on_event(f"{error}; trying again")
+        self._on_event(f"{error}; reconnecting")
         self._source.close()
-        pause = FIRST_PAUSE_S
+        pause = FIRST_RETRY_S
         while not self._stop.wait(pause):
             try:
                 self._source = self._open()
             except SourceError as again:
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+                pause = min(2 * pause, LONGEST_RETRY_S)
                 self._on_event(f"{again}; next try in {pause:.1f} s")
                 continue
             self.reconnects += 1
             self.description = self._source.description
-            self._on_event(f"back: {self.description}")
+            self._on_event(f"reconnected: {self.description}")
             return

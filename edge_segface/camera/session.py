@@ -1,4 +1,4 @@
-"""A camera loop with all that was asked for around it: what `edge-segface webcam` runs."""
+"""A camera loop with everything the user asked for around it: what `edge-segface webcam` runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_segface.camera.loop import CameraLoop, LoopSettings, Say
+from edge_segface.camera.loop import CameraLoop, LoopSettings, OnMessage
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.sinks import Masks, Recording, Sink, Window, has_display
 from edge_segface.camera.sources import CameraRequest, open_source
@@ -19,6 +19,8 @@ from edge_segface.signals import stop_on_signal
 
 @dataclass(frozen=True)
 class Outputs:
+    """Which sinks to open."""
+
     window: bool = False
     record: Path | None = None
     masks: Path | None = None
@@ -28,22 +30,22 @@ class Outputs:
 def run_webcam(
     parser: FaceParser,
     source: str,
-    wanted: CameraRequest,
+    request: CameraRequest,
     outputs: Outputs,
     settings: LoopSettings,
     *,
-    say: Say,
-    shown: Callable[[CameraLoop], AbstractContextManager[None]],
+    on_message: OnMessage,
+    status: Callable[[CameraLoop], AbstractContextManager[None]],
 ) -> dict[str, Any]:
-    """Runs until the source ends, or Ctrl-C, SIGTERM or `q` end it, and returns the report."""
-    sinks = partial(open_sinks, parser, outputs, say)
-    loop = CameraLoop(parser, partial(open_source, source, wanted), sinks, settings, say, wanted.stop)
-    with shown(loop), stop_on_signal(wanted.stop.set):
+    """Run until the source ends, or Ctrl-C, SIGTERM or `q` stop it, and return the report."""
+    sinks = partial(open_sinks, parser, outputs, on_message)
+    loop = CameraLoop(parser, partial(open_source, source, request), sinks, settings, on_message, request.stop)
+    with status(loop), stop_on_signal(request.stop.set):
         return loop.run()
 
 
-def open_sinks(parser: FaceParser, outputs: Outputs, say: Say, grabber: SourceReader) -> list[Sink]:
-    """All of them, or, if one cannot be had, none."""
+def open_sinks(parser: FaceParser, outputs: Outputs, on_message: OnMessage, reader: SourceReader) -> list[Sink]:
+    """Open all sinks, or none if one is not available."""
     with ExitStack() as undo:
         sinks: list[Sink] = []
 
@@ -56,14 +58,14 @@ def open_sinks(parser: FaceParser, outputs: Outputs, say: Say, grabber: SourceRe
 
             page = PageSink(outputs.serve, parser.space)
             add(page)
-            say(f"page: {page.url}")
+            on_message(f"page: {page.url}")
         if outputs.record is not None:
-            add(Recording(outputs.record, grabber.fps, live=grabber.live))
+            add(Recording(outputs.record, reader.fps, live=reader.live))
         if outputs.masks is not None:
             add(Masks(outputs.masks))
         if outputs.window and has_display():
             add(Window("edge-segface"))
         elif outputs.window and outputs.serve is None:
-            say("there is no display, so no window; --serve 127.0.0.1:8080 shows a page instead")
+            on_message("no display, so no window; --serve 127.0.0.1:8080 shows a page instead")
         undo.pop_all()
         return sinks

@@ -1,4 +1,4 @@
-"""What a camera loop measures of itself: two rates, and why they are not higher."""
+"""What a camera loop measures: two rates, the latency, and the bottleneck."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_segface.timing import Durations, Rate, Stopwatch
 WORK = ("crop", "infer", "track", "paste")  # the stages of the parsing thread
 STAGES = ("capture", *WORK, "draw", "sink")
 RECENT = 100  # frames
-MUCH = 0.1  # of its time, that the parsing thread may wait for others before they count as what bounds it
+WAIT_SHARE = 0.1  # share of its time that the parsing thread may wait before what it waits for is the bottleneck
 
 
 class LoopStats:
@@ -27,14 +27,14 @@ class LoopStats:
         self.unshown = 0
         self.frames = 0
         self.faces = 0
-        self._engine_s: deque[float] = deque(maxlen=RECENT)  # of the last frames that the engine had to do with
+        self._engine_s: deque[float] = deque(maxlen=RECENT)  # of the last frames in which the engine ran
         self._engine_frames = 0
-        self._engine_total_s = self._seen_s = 0.0
+        self._engine_total_s = self._counted_s = 0.0
 
     def parsed(self, faces: int) -> None:
-        """A frame has been parsed. The engine's time for the first is not counted: it is where the clock starts."""
+        """Count a parsed frame. The engine's time for the first is excluded, because it starts the clock."""
         total = self.watch.total_s("infer")
-        spent, self._seen_s = total - self._seen_s, total
+        spent, self._counted_s = total - self._counted_s, total
         if spent and self.frames:
             self._engine_s.append(spent)
             self._engine_frames += 1
@@ -47,7 +47,7 @@ class LoopStats:
         self.latency.add(time.monotonic() - frame.captured_at_s)
 
     def engine_fps(self) -> float:
-        """Frames that the engine could do in a second if it did nothing else, searches for faces included."""
+        """Return the frames per second that the engine could do if nothing else ran, searches included."""
         return self._engine_frames / self._engine_total_s if self._engine_frames else math.nan
 
     def recent_engine_fps(self) -> float:
@@ -55,9 +55,9 @@ class LoopStats:
         return len(recent) / sum(recent) if recent else math.nan
 
     def bound_by(self) -> str:
-        """What to make faster so that more results come out."""
+        """Return the bottleneck: what to make faster for more results."""
         work = self.watch.total_s(*WORK)
-        limit = MUCH * (work + self.waited_s + self.blocked_s)
+        limit = WAIT_SHARE * (work + self.waited_s + self.blocked_s)
         sinks = max(self.blocked_s, self.unshown / max(1, self.frames) * work)
         if sinks > max(limit, self.waited_s):
             return "sinks"
@@ -66,15 +66,15 @@ class LoopStats:
         return "engine" if self.watch.total_s("infer") > work / 2 else "processor"
 
     def lines(self) -> list[str]:
-        """For people, of the last seconds."""
+        """Return the current rates as text."""
         return [
             f"engine only {self.recent_engine_fps():.1f} FPS",
-            f"glass to result {self.results.recent_fps():.1f} FPS",
+            f"end to end {self.results.recent_fps():.1f} FPS",
             f"paper {PAPER_FPS} FPS",
         ]
 
     def numbers(self) -> dict[str, Any]:
-        """For a page, of the last seconds, but for the stages, which are means of the whole run."""
+        """Return the current rates for the page; stage times are means of the whole run."""
         stages = self.watch.stages
         return {
             "engine_fps": self.recent_engine_fps(),

@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0, 1 for our ow
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = {
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Look at it": {"demo": look.demo, "doctor": look.doctor, "info": look.info},
     "Run it": {"parse": run.parse, "webcam": run.webcam},
     "Train and score": {

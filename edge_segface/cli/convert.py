@@ -175,7 +175,41 @@ def quantize(
     threads: Threads = None,
 ) -> None:
     """Quantize a model to fp16 or int8, and write the file only if its accuracy drop is acceptable."""
-    raise NotImplementedError
+    check_quantize()
+    from edge_segface.bench.interleave import on_every_runtime
+    from edge_segface.cli.console import tables
+    from edge_segface.cli.console.messages import warn
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.models import resolve_onnx
+    from edge_segface.quantize.modelopt import check_one_runtime
+    from edge_segface.quantize.pipeline import Int8Options
+    from edge_segface.quantize.pipeline import quantize as run
+
+    check_one_runtime()
+    source = resolve_onnx(model)
+    gate = open_gate(dataset, data, split, labels, model, max_drop=max_drop, skip_bad=skip_bad, threads=threads)
+    options = Int8Options(method=method, percentile=percentile, rest=rest, keep=tuple(keep or ()), scan=scan)
+    with progress_bar() as progress:
+        result = run(
+            source,
+            precision,
+            calibration,
+            out,
+            options=options,
+            gate=gate,
+            allow_drop=allow_drop,
+            threads=threads,
+            progress=progress,
+        )
+    if result.sensitivity:
+        tables.print_sensitivity(result.sensitivity)
+    if result.drop is not None:
+        tables.print_accuracy_drop(result.drop)
+    for group, reason in (result.model.spec.kept or {}).items():
+        warn(f"kept in floating point: {group} ({reason})")
+    share = f", {100 * result.model.int8_share:.1f} % of multiply-adds in int8" if precision == "int8" else ""
+    typer.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB{share}; {100 * result.agreement:.3f} % of pixels as in fp32")
+    tables.print_speed(on_every_runtime({model: source, str(out): out}, threads=threads), model, out)
 
 
 def build_engine(
@@ -227,7 +261,39 @@ def build_engine(
     threads: Threads = None,
 ) -> None:
     """Build an engine: export, quantize and compile, skipping steps that are already done."""
-    raise NotImplementedError
+    from edge_segface.build import BuildRequest, runtime_for
+    from edge_segface.build import build_engine as build
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.cli.console.tables import print_build
+    from edge_segface.engine.tensorrt.build import PlanSettings, batch_range
+
+    request = BuildRequest(
+        model=model,
+        out=out,
+        runtime=runtime or runtime_for(out),
+        precision=precision,
+        size=size,
+        calibration=calibration,
+        plan=PlanSettings(
+            batch=batch_range(batch),
+            workspace_mb=workspace,
+            optimization=optimization,
+            timing_cache=timing_cache,
+            targets=tuple(target or ()),
+            dla=dla,
+        ),
+        threads=threads,
+        command=shlex.join(["edge-segface", *sys.argv[1:]]),
+    )
+    write_json = json_writer(inspect)
+    gate = None
+    if not dry_run:
+        gate = open_gate(dataset, data, split, labels, model, max_drop=max_drop, skip_bad=skip_bad, threads=threads)
+    with progress_bar() as progress:
+        result = build(request, gate=gate, allow_drop=allow_drop, dry_run=dry_run, progress=progress)
+    if result.details:
+        write_json(result.details)
+    print_build(result)
 
 
 def package(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,7 +47,47 @@ def benchmark(
     provider: Provider = "cpu",
 ) -> None:
     """Measure engines side by side: latency, throughput, memory, and sustained load."""
-    raise NotImplementedError
+    from edge_segface.bench.measure import Settings, measure, parse_seconds
+    from edge_segface.bench.report import as_json, load_report, markdown, page
+    from edge_segface.benchmark import model_files
+    from edge_segface.cli.console.messages import warn
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.cli.console.tables import print_benchmark, print_comparison
+    from edge_segface.files import check_place, write_text
+
+    if compared is not None:
+        from edge_segface.bench.compare import compare
+
+        print_comparison(compare(*(load_report(path) for path in compared)))
+        return
+    if not models:
+        raise EdgeSegfaceError("there is nothing to measure", remedy="name a model, such as edge-256")
+    files = [(path, text) for path, text in ((json_out, as_json), (markdown_out, markdown), (html_out, page)) if path]
+    for path, _ in files:
+        check_place(path)
+    settings = Settings(
+        rounds=rounds,
+        batches=tuple(batch or (1,)),
+        threads=threads,
+        runtime=runtime,
+        provider=None if provider == "cpu" else provider,
+        sustain_s=None if sustain is None else parse_seconds(sustain),
+    )
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
+        report = measure(model_files(models, size or (), Path(folder)), settings, progress=progress)
+    print_benchmark(report)
+    unwritten: list[EdgeSegfaceError] = []
+    for path, text in files:
+        try:
+            write_text(text(report), path)
+        except EdgeSegfaceError as error:  # the others are still written
+            unwritten.append(error)
+    if unwritten:
+        raise unwritten[0]
+    for failure in report["failures"]:
+        warn(f"{failure['model']} was not measured: {failure['error']}")
+    if report["failures"]:
+        raise typer.Exit(1)
 
 
 def estimate(
@@ -61,4 +102,16 @@ def estimate(
     json_out: JsonOut = None,
 ) -> None:
     """Estimate a model's speed on a board (an estimate, not a measurement)."""
-    raise NotImplementedError
+    from edge_segface.bench import roofline
+    from edge_segface.cli.console.tables import print_estimates
+    from edge_segface.engine.onnxruntime import spec_of
+    from edge_segface.models import resolve_onnx
+
+    write_json = json_writer(json_out)
+    boards = [roofline.board_called(board)] if board else list(roofline.boards().values())
+    path = resolve_onnx(model)
+    spec, layers = spec_of(path), roofline.layers_of(path)
+    chosen = precision or spec.precision
+    estimates = [roofline.estimate(layers, one, chosen) for one in boards if board or one.flops[chosen]]
+    print_estimates(spec.name, estimates)
+    write_json(roofline.report(spec.name, estimates))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge_segface.data import Dataset
     from edge_segface.engine import Runtime
     from edge_segface.labels import LabelSpace
+    from edge_segface.quantize.accuracy_gate import AccuracyGate
 
 ENGINE, DATASET, OUTPUT, CAMERA = "Engine", "Dataset", "Output", "Camera"  # panels of --help
 
@@ -98,7 +99,7 @@ def engine_options(threads: int | None, runtime: Runtime | None, provider: str) 
 def json_writer(path: Path | None) -> Callable[[Any], None]:
     """Check now that the file can be written, and return what writes a report there; without a path, a no-op."""
     if path is None:
-        return lambda report: None
+        return lambda _: None
     from edge_segface.files import check_place, write_text
 
     check_place(path)
@@ -115,3 +116,27 @@ def open_split(kind: str, data: Path | None, split: str, space: LabelSpace | Non
         dataset = open_dataset(kind, data, split, space, skip_bad=skip_bad, progress=progress)
     print_skipped_samples(dataset)
     return dataset
+
+
+def open_gate(
+    dataset: str | None,
+    data: Path | None,
+    split: str,
+    labels: str | None,
+    model: str,
+    *,
+    max_drop: float,
+    skip_bad: bool,
+    threads: int | None,
+) -> AccuracyGate | None:
+    """Return the accuracy gate that the dataset options ask for, if any."""
+    if dataset is None:
+        return None
+    from edge_segface.extras import check_torch
+    from edge_segface.models import mask_space
+
+    check_torch("the accuracy gate")
+    from edge_segface.quantize.accuracy_gate import AccuracyGate
+
+    samples = open_split(dataset, data, split, mask_space(labels, dataset, model), skip_bad=skip_bad)
+    return AccuracyGate(samples, max_drop, threads)

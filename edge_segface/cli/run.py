@@ -114,8 +114,8 @@ def webcam(
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import loop_status
     from edge_segface.cli.console.tables import print_loop
+    from edge_segface.face.detector import open_detector
     from edge_segface.face.parser import FaceParser
-    from edge_segface.face.tracker import open_detector
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
     write_json = json_writer(json_out)
@@ -123,6 +123,6 @@ def webcam(
     outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve)
     settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, opacity)
     with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
-        report = run_webcam(parser, source, request, outputs, settings, say=warn, shown=loop_status)
+        report = run_webcam(parser, source, request, outputs, settings, on_message=warn, status=loop_status)
     print_loop(report)
     write_json(report)

@@ -1,4 +1,4 @@
-"""What every engine is: a context manager with one `infer`, whose inputs are checked at the door."""
+"""The interface of every engine: a context manager with `infer`, whose inputs are checked on entry."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ MOST_THREADS = 256
 
 
 class Engine(Protocol):
-    """Runs one network. `description` says runtime, version, device and settings, for reports."""
+    """Runs one network.
+
+    `description` states runtime, version, device and settings, for reports. `gpu_ms` holds the GPU times of the last
+    call in ms (upload, compute, download), or None where it is not measured.
+    """
 
     spec: ModelSpec
     description: str
+    gpu_ms: list[tuple[float, float, float]] | None
 
     def infer(self, images: UInt8Array) -> UInt8Array:
-        """BGR pictures (n, s, s, 3) -> class ids (n, s, s)"""
+        """Return class ids (n, s, s) of BGR images (n, s, s, 3)."""
         ...
 
     def infer_all(self, images: UInt8Array) -> dict[str, npt.NDArray[Any]]:
-        """What the model has of `labels` and `logits`, float (n, classes, s/4, s/4), from one run."""
+        """Return the model's `labels`, `logits` (float, (n, classes, s/4, s/4)) or both, from one run."""
         ...
 
     def close(self) -> None: ...
@@ -40,14 +45,14 @@ class Engine(Protocol):
 
 
 def check_images(images: UInt8Array, spec: ModelSpec) -> UInt8Array:
-    """The images, contiguous, or an error that says what was expected and what came."""
+    """Return the images as a contiguous array, or raise with the expected and received shape."""
     side = spec.input_size
-    expected = f"{spec.name} eats uint8 BGR of shape (n, {side}, {side}, 3) with n >= 1"
+    expected = f"{spec.name} expects uint8 BGR of shape (n, {side}, {side}, 3) with n >= 1"
     if not isinstance(images, np.ndarray):
         raise InputError(expected, found=type(images).__name__)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3) or not len(images):
         raise InputError(
-            expected, found=f"{images.dtype} {images.shape}", remedy="cut it out with edge_segface.frames.crop"
+            expected, found=f"{images.dtype} {images.shape}", remedy="crop it with edge_segface.frames.crop"
         )
     return np.ascontiguousarray(images)
 
@@ -60,7 +65,7 @@ def check_has_labels(spec: ModelSpec) -> None:
 
 
 def check_tensors(found: list[tuple[str, str, list[int]]], spec: ModelSpec, path: Path) -> None:
-    """Name, type and shape behind the batch, of the input and every output, against what the spec says."""
+    """Check name, type and shape (except the batch) of the input and every output against the spec."""
     side = spec.input_size
     known: dict[str, tuple[str, list[int]]] = {
         "image": ("uint8", [side, side, 3]),
@@ -73,7 +78,7 @@ def check_tensors(found: list[tuple[str, str, list[int]]], spec: ModelSpec, path
 
 def check_model_file(path: Path) -> None:
     if path.is_dir():
-        raise ModelError(f"{path} is not a model", found="a folder", remedy="name the file in it")
+        raise ModelError(f"{path} is a folder, not a model", found="a folder", remedy="name the file in it")
     if not path.exists():
         raise ModelError(f"{path} does not exist", remedy="check the path, or name a bundled model such as edge-256")
     if path.stat().st_size == 0:
@@ -81,7 +86,7 @@ def check_model_file(path: Path) -> None:
 
 
 def check_threads(threads: int | None) -> int:
-    """The number of threads, 0 for all cores."""
+    """Return the number of threads, 0 for all cores."""
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ModelError(
             f"an engine takes 1 to {MOST_THREADS} threads", found=threads, remedy="leave it out for all cores"

@@ -25,12 +25,14 @@ PROVIDERS = {
 
 
 class OnnxRuntimeEngine:
-    """One session. It may be shared by threads.
+    """One session, which threads may share.
 
-    `threads`: cores for one inference, all of them if None. `provider`: one of `PROVIDERS`; what cannot be had is an
-    error, never a silent change to the CPU. `spin`: whether idle threads wait busily, which shortens latency in a loop
-    and takes the cores from whatever else runs.
+    `threads`: cores per inference, default all. `provider`: one of `PROVIDERS`; one that is not available is an error,
+    never a silent fallback to the CPU. `spin`: whether idle threads busy-wait, which shortens latency in a loop but
+    takes cores from everything else.
     """
+
+    gpu_ms: list[tuple[float, float, float]] | None = None  # not measured
 
     def __init__(self, path: Path, *, threads: int | None = None, provider: str = "cpu", spin: bool = True) -> None:
         options = ort.SessionOptions()
@@ -42,7 +44,7 @@ class OnnxRuntimeEngine:
             raise ModelError(
                 f"ONNX Runtime {ort.__version__} could not start its {provider} provider",
                 found=f"{used} instead",
-                remedy="install the libraries that it needs, or use provider cpu",
+                remedy="install the libraries it needs, or use provider cpu",
             )
         self._session: ort.InferenceSession | None = session
         self.spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path)
@@ -77,21 +79,21 @@ class OnnxRuntimeEngine:
             return list(self._session.run(outputs, feed))
         except Exception as error:  # see open_session
             raise ModelError(
-                f"ONNX Runtime could not run {self.spec.name} on {len(images)} pictures",
+                f"ONNX Runtime could not run {self.spec.name} on {len(images)} images",
                 found=first_line(error),
-                remedy="try fewer at a time",
+                remedy="try a smaller batch",
             ) from error
 
 
 def spec_of(path: Path) -> ModelSpec:
-    """What an ONNX file says of itself, without making it ready to run."""
+    """Return the specification inside an ONNX file without preparing it for inference."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ModelSpec.from_metadata(open_session(path, options).get_modelmeta().custom_metadata_map, path)
 
 
 def installed() -> list[str]:
-    """The distributions of ONNX Runtime here. There must be one: they install the same folder, over each other."""
+    """Return the installed distributions of ONNX Runtime. There must be only one: they overwrite each other's files."""
     found = []
     for package in ("onnxruntime", "onnxruntime-gpu"):
         try:
@@ -104,15 +106,15 @@ def installed() -> list[str]:
 def open_session(
     path: Path, options: ort.SessionOptions | None = None, providers: Sequence[str] = ("CPUExecutionProvider",)
 ) -> ort.InferenceSession:
-    """A session, or one of our errors that says what is wrong with the file."""
+    """Open a session, or raise one of our errors that says what is wrong with the file."""
     check_model_file(path)
     options = options or ort.SessionOptions()
-    options.log_severity_level = 3  # errors only: they come back as exceptions
+    options.log_severity_level = 3  # errors only: they are raised as exceptions
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers))
-    except Exception as error:  # ONNX Runtime's own exceptions share no base but this
+    except Exception as error:  # ONNX Runtime's exceptions share no narrower base class
         raise ModelError(
-            f"{path} cannot be loaded by ONNX Runtime, perhaps cut short or not an ONNX file",
+            f"{path} cannot be loaded by ONNX Runtime; it may be truncated or not an ONNX file",
             found=first_line(error),
             remedy="copy or export it again",
         ) from error
@@ -120,12 +122,12 @@ def open_session(
 
 def _provider(name: str) -> str:
     if name not in PROVIDERS:
-        raise ModelError(f"no provider is called {name!r}", remedy=f"choose one of {', '.join(PROVIDERS)}")
+        raise ModelError(f"unknown provider {name!r}", remedy=f"choose one of {', '.join(PROVIDERS)}")
     there = ort.get_available_providers()
     if PROVIDERS[name] not in there:
         raise ModelError(
             f"this ONNX Runtime {ort.__version__} has no {name} provider",
             found=", ".join(there),
-            remedy="install the onnxruntime build for it in place of this one, or use provider cpu",
+            remedy="install the onnxruntime build that has it instead, or use provider cpu",
         )
     return PROVIDERS[name]

@@ -1,7 +1,7 @@
-"""The same network for hosts that feed float planes and take the class themselves, as DeepStream's Gst-nvinfer does.
+"""The graph for DeepStream's Gst-nvinfer, which feeds float planes and selects classes itself.
 
-Input `pixels`, float BGR (b 3 s s) in 0..255. Output `planes`, float (b n s s): 1 where a pixel is of a class, else 0.
-What is between stays as it is, to the bit, in whatever precision it is.
+Input `pixels`: float BGR (b 3 s s) in 0..255. Output `planes`: float (b n s s), 1 where a pixel belongs to a class,
+else 0. Everything in between stays bit for bit the same, in any precision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def write_planes_graph(source: Path, out: Path) -> None:
     side, classes = spec.input_size, len(spec.class_names)
     model = onnx.load(source)
     graph = model.graph
-    last = next(node for node in graph.node if "labels" in node.output)  # the cast to bytes
+    last = next(node for node in graph.node if "labels" in node.output)  # the cast to uint8
     graph.node.remove(last)
     ids = numpy_helper.from_array(np.arange(classes, dtype=np.int32).reshape(1, classes, 1, 1), "planes/ids")
     one = numpy_helper.from_array(np.array([1], dtype=np.int64), "planes/axis")

@@ -1,0 +1,1 @@
+"""Parsing, finding and tracking faces with one network."""

@@ -1,17 +1,16 @@
-"""FaceParser, what a Python user holds: pictures in, class maps out, any engine behind it."""
+"""FaceParser: images in, class maps out, with any engine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_segface.assets import DEFAULT_MODEL
-from edge_segface.engine import Engine
+from edge_segface.engine import Engine, Runtime
 from edge_segface.errors import InputError
 from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, pasted
 from edge_segface.labels import LabelSpace
@@ -19,23 +18,40 @@ from edge_segface.models import load_engine
 from edge_segface.spec import ModelSpec
 from edge_segface.warp.running import unwarp_labels, warp_image
 
-Landmarks = npt.ArrayLike  # (5, 2): eyes, nose tip, mouth corners, left of the picture first, in its pixels
+Landmarks = npt.ArrayLike  # (5, 2): eyes, nose tip, mouth corners; the image's left first, in its pixels
 
 
 class FaceParser:
-    """Parses pictures of any size.
+    """Parses images of any size.
 
+    >>> from edge_segface.assets import PORTRAIT
+    >>> from edge_segface.image_io import read_image
     >>> parser = FaceParser("edge-256")
-    >>> class_map = parser(cv2.imread("photo.jpg"))
-    >>> hair = class_map.mask("hair")
+    >>> image = read_image(PORTRAIT)
+    >>> class_map = parser(image, RoI.from_box_xyxy((60, 0, 300, 240)))
+    >>> class_map.mask("hair").shape
+    (352, 352)
+    >>> class_map.shares()["skin"] > 0.05
+    True
 
-    `model` is a bundled name, a model file or an open engine; `options` go to the engine that is opened. The parser
-    closes what it opened.
+    `model` is whatever `load_engine` accepts, or an open engine, and so are the options. The parser closes the engine
+    it opened.
     """
 
-    def __init__(self, model: str | Path | Engine = DEFAULT_MODEL, **options: Any) -> None:
+    def __init__(
+        self,
+        model: str | Path | Engine = DEFAULT_MODEL,
+        *,
+        size: int | None = None,
+        runtime: Runtime | None = None,
+        threads: int | None = None,
+        provider: str | None = None,
+    ) -> None:
         self._owns_engine = isinstance(model, (str, Path))
-        self.engine: Engine = load_engine(model, **options) if isinstance(model, (str, Path)) else model
+        options = {name: value for name, value in (("threads", threads), ("provider", provider)) if value is not None}
+        self.engine: Engine = (
+            load_engine(model, size=size, runtime=runtime, **options) if isinstance(model, (str, Path)) else model
+        )
 
     @property
     def spec(self) -> ModelSpec:
@@ -46,7 +62,7 @@ class FaceParser:
         return self.engine.spec.space
 
     def __call__(self, image_bgr: UInt8Array, roi: RoI | None = None, landmarks: Landmarks | None = None) -> ClassMap:
-        """The class map of one picture, background outside `roi`; without one, the whole picture is looked at.
+        """Return the class map of one image, background outside `roi`; without one, the whole image is parsed.
 
         Models trained with the RoI tanh warp (LaPa) need five `landmarks`.
         """
@@ -58,15 +74,15 @@ class FaceParser:
         rois: Sequence[RoI] | None = None,
         landmarks: Sequence[Landmarks] | None = None,
     ) -> list[ClassMap]:
-        """Class maps of several pictures, of any sizes, from one run of the engine."""
+        """Return the class maps of several images, of any sizes, from one call of the engine."""
         images_bgr = list(images_bgr)
         for index, image in enumerate(images_bgr):
-            check_image(image, "the picture" if len(images_bgr) == 1 else f"picture {index}")
+            check_image(image, "the image" if len(images_bgr) == 1 else f"image {index}")
         if rois is None:
             rois = [RoI.whole((image.shape[0], image.shape[1])) for image in images_bgr]
         for name, given in (("RoIs", rois), ("sets of landmarks", landmarks)):
             if given is not None and len(given) != len(images_bgr):
-                raise InputError(f"{len(images_bgr)} pictures need as many {name}", found=len(given))
+                raise InputError(f"{len(images_bgr)} images need as many {name}", found=len(given))
         for roi in rois:
             if not isinstance(roi, RoI):
                 raise InputError("a region must be an RoI", found=roi, remedy="make one with RoI.from_box_xyxy")
@@ -75,7 +91,7 @@ class FaceParser:
         squares = self.parse_squares(
             np.stack([crop(image, roi, self.spec.input_size) for image, roi in zip(images_bgr, rois, strict=True)]),
             None if landmarks is None else [
-                self._in_square(points, roi) for points, roi in zip(landmarks, rois, strict=True)
+                self._in_crop(points, roi) for points, roi in zip(landmarks, rois, strict=True)
             ],
         )  # fmt: skip
         return [
@@ -84,12 +100,10 @@ class FaceParser:
         ]
 
     def parse_squares(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
-        """Squares (n, s, s, 3) of the model's own size -> labels (n, s, s); landmarks in pixels of the squares."""
+        """Parse crops (n, s, s, 3) of the model's input size to labels (n, s, s); landmarks in pixels of the crops."""
         if self.spec.warp is None:
             if landmarks is not None:
-                raise InputError(
-                    f"{self.spec.name} looks through no warp, so it takes no landmarks", remedy="leave them out"
-                )
+                raise InputError(f"{self.spec.name} uses no warp, so it takes no landmarks", remedy="leave them out")
             return self.engine.infer(squares_bgr)
         if landmarks is None:
             raise InputError(
@@ -112,10 +126,10 @@ class FaceParser:
     ) -> None:
         self.close()
 
-    def _in_square(self, points_xy: Landmarks, roi: RoI) -> npt.NDArray[np.float64]:
+    def _in_crop(self, points_xy: Landmarks, roi: RoI) -> npt.NDArray[np.float64]:
         points = np.asarray(points_xy)
         if points.shape != (5, 2) or points.dtype.kind not in "iuf":
-            raise InputError("landmarks are five points of shape (5, 2)", found=f"{points.dtype} {points.shape}")
+            raise InputError("landmarks must be five points of shape (5, 2)", found=f"{points.dtype} {points.shape}")
         matrix = roi.square_from_frame(self.spec.input_size)
         moved: npt.NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
         return moved

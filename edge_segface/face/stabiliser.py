@@ -1,9 +1,9 @@
-"""Steadies the class maps of faces over time, and measures how much they flicker.
+"""Temporal smoothing of class maps, and a measure of their flicker.
 
-For every face it keeps an average over time of what speaks for each class, at a quarter of the square's size: the
-model's logits as shares, or, of a model that returns labels alone, the shares of classes in cells of 4x4 pixels. Where
-the picture moves, the average follows at once and labels are let out as they come, so that nothing trails behind. Where
-it is still, a pixel keeps its class until the average clearly speaks for another.
+For each face a running average of the evidence for each class is kept on a grid of a quarter of the crop: the softmax
+of the model's logits or, for a model that returns labels only, the class shares in cells of 4x4 pixels. Where the image
+moves, the average follows at once and labels pass unchanged, so nothing lags behind. Where it is still, a pixel keeps
+its class until the average clearly favours another.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy.typing as npt
 from edge_segface.frames import RoI, UInt8Array
 
 CELL = 4
-SLOW = 0.25  # how far the average follows where nothing moves
-CLEARLY = 0.1  # by how much the share of another class must exceed that of a pixel's own
-STILL, MOVING = 3.0, 14.0  # grey levels between two pictures of a cell: below and above which it does
+SLOW = 0.25  # weight of a new frame where nothing moves
+CLEARLY = 0.1  # margin by which another class must lead before a still pixel changes
+STILL, MOVING = 3.0, 14.0  # difference of a cell in grey levels below which it is still, and above which it moves
 
 BESIDE = np.ones((3, 3), dtype=np.uint8)
 
@@ -27,24 +27,24 @@ Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(eq=False)
-class Memory:
+class FaceState:
     roi: RoI
     grey: Float32  # h/4 w/4
     evidence: Float32  # h/4 w/4 c
-    raw: UInt8Array  # labels as they came, and as they were let out
+    raw: UInt8Array  # labels before and after smoothing
     steady: UInt8Array
 
 
 @dataclass
 class Flicker:
-    """Of the pixels that show the same thing in two pictures, those that changed their class."""
+    """Counts still pixels, and those of them that changed class between two frames."""
 
     still: int = 0
     raw: int = 0
     steady: int = 0
 
     def report(self) -> dict[str, float | None]:
-        """In percent of the still pixels, a frame."""
+        """Return the share of still pixels that change class per frame, in percent."""
         if not self.still:
             return {"without": None, "with": None}
         return {"without": round(100 * self.raw / self.still, 4), "with": round(100 * self.steady / self.still, 4)}
@@ -54,7 +54,7 @@ class Stabiliser:
     def __init__(self, classes: int) -> None:
         self.flicker = Flicker()
         self._classes = classes
-        self._memories: dict[int, Memory] = {}
+        self._states: dict[int, FaceState] = {}
 
     def __call__(
         self,
@@ -65,25 +65,25 @@ class Stabiliser:
         logits: npt.NDArray[np.float32] | None = None,
         index: int = 0,
     ) -> UInt8Array:
-        """The labels to let out for a face. `logits` are those of a batch, in which it is at `index`."""
+        """Return the smoothed labels of a face. `logits` are those of a batch, in which the face is at `index`."""
         size = len(labels)
         grey = cell_means(np.asarray(cv2.cvtColor(square_bgr, cv2.COLOR_BGR2GRAY), dtype=np.uint8))
-        fresh = shares_of(labels, self._classes) if logits is None else softmax(logits[index])
-        memory = self._memories.get(face)
-        if memory is None:
-            self._memories[face] = Memory(roi, grey, fresh, labels, labels)
+        evidence = class_shares(labels, self._classes) if logits is None else softmax(logits[index])
+        state = self._states.get(face)
+        if state is None:
+            self._states[face] = FaceState(roi, grey, evidence, labels, labels)
             return labels
         cells = size // CELL
         matrix = roi.square_from_frame(cells) @ np.vstack(
-            [cv2.invertAffineTransform(memory.roi.square_from_frame(cells)), [0, 0, 1]]
+            [cv2.invertAffineTransform(state.roi.square_from_frame(cells)), [0, 0, 1]]
         )
-        # What lies beside a moving edge may be uncovered.
-        change = np.asarray(cv2.dilate(np.abs(grey - warp(memory.grey, matrix)), BESIDE), dtype=np.float32)
+        # Cells beside a moving edge may have been uncovered.
+        change = np.asarray(cv2.dilate(np.abs(grey - warp(state.grey, matrix)), BESIDE), dtype=np.float32)
         rate = SLOW + (1 - SLOW) * np.clip((change - STILL) / (MOVING - STILL), 0, 1)[..., None]
-        average = warp(memory.evidence, matrix)
-        average += rate * (fresh - average)
+        average = warp(state.evidence, matrix)
+        average += rate * (evidence - average)
 
-        fine = matrix.copy()  # the same move, in pixels instead of cells
+        fine = matrix.copy()  # the same motion in pixels instead of cells
         middle = (CELL - 1) / 2
         fine[:, 2] = CELL * matrix[:, 2] + middle - matrix[:, :2].sum(axis=1) * middle
         raw_before, steady_before = (
@@ -91,7 +91,7 @@ class Stabiliser:
                 cv2.warpAffine(one, fine, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE),
                 dtype=np.uint8,
             )
-            for one in (memory.raw, memory.steady)
+            for one in (state.raw, state.steady)
         )
         still = cv2.resize((change < STILL).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST).astype(
             bool
@@ -100,15 +100,15 @@ class Stabiliser:
         self.flicker.still += int(np.count_nonzero(still))
         self.flicker.raw += int(np.count_nonzero((raw_before != labels) & still))
         self.flicker.steady += int(np.count_nonzero((steady_before != steady) & still))
-        self._memories[face] = Memory(roi, grey, average, labels, steady)
+        self._states[face] = FaceState(roi, grey, average, labels, steady)
         return steady
 
     def forget(self, face: int) -> None:
-        self._memories.pop(face, None)
+        self._states.pop(face, None)
 
 
 def stable_labels(before: UInt8Array, labels: UInt8Array, still: npt.NDArray[np.bool_], average: Float32) -> UInt8Array:
-    """The labels, but where it is still the ones before, unless the average clearly speaks for the new."""
+    """Return the new labels, but keep a still pixel's old one unless the average clearly favours the new."""
     ys, xs = np.nonzero((before != labels) & still)
     old, new = before[ys, xs], labels[ys, xs]
     gain = between_cells(average, ys, xs, new) - between_cells(average, ys, xs, old)
@@ -121,7 +121,7 @@ def stable_labels(before: UInt8Array, labels: UInt8Array, still: npt.NDArray[np.
 def between_cells(
     cells: Float32, ys: npt.NDArray[np.intp], xs: npt.NDArray[np.intp], classes: UInt8Array
 ) -> npt.NDArray[np.float64]:
-    """The share of a class at single pixels, bilinear between the middles of cells."""
+    """Interpolate the share of a class at pixels, bilinearly between the centres of cells."""
     most = len(cells) - 1
     y, x = (np.clip((at + 0.5) / CELL - 0.5, 0, most) for at in (ys, xs))
     top, left = y.astype(np.intp), x.astype(np.intp)
@@ -134,14 +134,14 @@ def between_cells(
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> Float32:
-    """Logits (c h/4 w/4) -> shares (h/4 w/4 c)."""
+    """Turn logits (c h/4 w/4) into shares (h/4 w/4 c)."""
     powers = np.exp(logits - logits.max(axis=0))
     shares: Float32 = np.ascontiguousarray((powers / powers.sum(axis=0)).transpose(1, 2, 0))
     return shares
 
 
-def shares_of(labels: UInt8Array, classes: int) -> Float32:
-    """Labels (h w) -> what share of each cell is of each class (h/4 w/4 c)."""
+def class_shares(labels: UInt8Array, classes: int) -> Float32:
+    """Turn labels (h w) into the share of each class in each cell (h/4 w/4 c)."""
     side = labels.shape[0] // CELL
     shares = np.zeros((side, side, classes), dtype=np.float32)
     for label in np.unique(labels):
@@ -155,7 +155,7 @@ def cell_means(plane: UInt8Array | Float32) -> Float32:
 
 
 def warp(planes: Float32, matrix: npt.NDArray[np.float64]) -> Float32:
-    """Planes (h w) or (h w c) of the square before, as they lie in the square now."""
+    """Move planes (h w) or (h w c) of the previous crop to where they lie in the current one."""
     size_wh = (planes.shape[1], planes.shape[0])
     if np.allclose(matrix, np.eye(2, 3), atol=1e-3):
         same: Float32 = planes.copy()
@@ -163,7 +163,7 @@ def warp(planes: Float32, matrix: npt.NDArray[np.float64]) -> Float32:
     if planes.ndim == 2:
         plane: Float32 = np.asarray(cv2.warpAffine(planes, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE))
         return plane
-    parts = [  # OpenCV warps four channels at a time
+    parts = [  # OpenCV warps up to four channels at a time
         cv2.warpAffine(np.ascontiguousarray(planes[..., at : at + 4]), matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
         for at in range(0, planes.shape[2], 4)
     ]

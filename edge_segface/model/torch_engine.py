@@ -20,6 +20,8 @@ from edge_segface.model.segface import normalised
 class TorchEngine:
     """Runs a network in torch, on whatever device it is on. It takes squares that are warped already, as others do."""
 
+    gpu_ms: list[tuple[float, float, float]] | None = None  # not measured
+
     def __init__(self, weights: Weights, size: int, model: nn.Module | None = None) -> None:
         self.spec = weights.spec(f"{weights.preset}-{size}", size, ("labels",), f"edge-segface {__version__}")
         self.model = weights.model if model is None else model

@@ -35,13 +35,13 @@ def sampled(x: Tensor, grid: Tensor) -> Tensor:
 
 
 def warp_grid(landmarks_xy: Tensor, size: int) -> Tensor:
-    """Return the sampling grid (b s s 2) for `grid_sample`: where each pixel of the warped image comes from."""
+    """Return the grid (b s s 2) for `grid_sample`: where each pixel of the warped image comes from."""
     places = (stretch(_indices(size, landmarks_xy) / size * 2 - 1) + 1) / 2 * size
     return _moved(places, torch.linalg.inv(similarity(landmarks_xy, size))) / size * 2 - 1
 
 
 def unwarp_grid(landmarks_xy: Tensor, size: int) -> Tensor:
-    """Return the sampling grid (b s s 2) for `grid_sample`: where each pixel of the plain image is in the warped one."""
+    """Return the grid (b s s 2) for `grid_sample`: where each pixel of the plain image is in the warped one."""
     return squeeze(_moved(_indices(size, landmarks_xy), similarity(landmarks_xy, size)) / size * 2 - 1)
 
 

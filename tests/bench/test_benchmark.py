@@ -15,13 +15,13 @@ import pytest
 
 from edge_segface.assets import FOLDER
 from edge_segface.bench import measure as measuring
-from edge_segface.bench.cold_start import in_a_fresh_process
+from edge_segface.bench.cold_start import cold_start
 from edge_segface.bench.compare import compare
 from edge_segface.bench.interleave import interleaved
-from edge_segface.bench.measure import Settings, measure, seconds_from, statistics, warnings
+from edge_segface.bench.measure import Settings, measure, parse_seconds, statistics, warnings
 from edge_segface.bench.plots import bars, by_itself
 from edge_segface.bench.report import load_report, markdown, page
-from edge_segface.bench.sustain import Rest, slower_from, sustain, sustained
+from edge_segface.bench.sustain import Idle, slower_from, sustain, sustained
 from edge_segface.bench.telemetry import Reading
 from edge_segface.errors import EdgeSegfaceError, EngineError, ModelError
 from edge_segface.models import load_engine, resolve
@@ -117,7 +117,7 @@ def calls(*every_s: float, seconds: float = 60.0) -> np.ndarray:
     return np.cumsum(np.concatenate([np.full(round(part / each), each) for each in every_s]))
 
 
-REST = Rest({"board": 2.0}, 40.0)
+REST = Idle({"board": 2.0}, 40.0)
 
 
 def test_a_board_that_gets_hot() -> None:
@@ -132,10 +132,10 @@ def test_a_board_that_gets_hot() -> None:
     assert hot["temperature_c"]["gpu"][-1][1] == pytest.approx(69.75)
     assert hot["power_over_time_w"]["board"][0][1] == 12
     assert hot["clock_over_time_mhz"]["gpu"][0][1] == 1000
-    cool = sustained(calls(0.01), 2, readings(steadily), "gpu", Rest({}, None))
+    cool = sustained(calls(0.01), 2, readings(steadily), "gpu", Idle({}, None))
     assert (cool["comparable"], cool["slower_from_s"], cool["mj_per_frame_above_idle"]) == (True, None, None)
     assert cool["steady_fps"] == pytest.approx(200, rel=0.01)
-    unknown = sustained(calls(0.01, seconds=6), 1, [], "gpu", Rest({}, None))
+    unknown = sustained(calls(0.01, seconds=6), 1, [], "gpu", Idle({}, None))
     assert (unknown["comparable"], unknown["power_w"], unknown["mj_per_frame"]) == (None, None, None)
 
 
@@ -166,7 +166,7 @@ def test_a_steady_machine_is_not_called_slower(every_s: float, jitter: float) ->
     for _ in range(50):
         count = round(60 / every_s)
         ends = np.cumsum(every_s * np.maximum(0.1, generator.normal(1, jitter, count)))
-        found = sustained(ends, 1, [], "cpu", Rest({}, None))
+        found = sustained(ends, 1, [], "cpu", Idle({}, None))
         assert found["slower_from_s"] is None
         assert found["steady_fps"] == pytest.approx(1 / every_s, rel=0.05)
     rates = np.array([100.0] * 59 + [50.0])
@@ -225,16 +225,16 @@ def test_a_long_run_that_breaks_off() -> None:
             raise EngineError("out of memory")
 
     until = time.monotonic() + 1
-    found = sustain(work, 1, 30.0, "cpu", Rest({}, None))
+    found = sustain(work, 1, 30.0, "cpu", Idle({}, None))
     assert found["error"] == "out of memory"
     assert 0 < found["seconds"] < 30
     assert found["steady_fps"] > 0
     with pytest.raises(EngineError, match="out of memory"):  # at once
-        sustain(work, 1, 30.0, "cpu", Rest({}, None))
+        sustain(work, 1, 30.0, "cpu", Idle({}, None))
 
 
 def test_one_batch_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = measuring.in_a_fresh_process
+    real = measuring.cold_start
 
     def fresh(path: Path, batch: int, options: dict) -> dict:
         if batch == 4:
@@ -264,13 +264,13 @@ def test_an_engine_that_fails_when_it_runs(good: int, monkeypatch: pytest.Monkey
 
 def test_a_process_that_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no setting nonsense"):
-        in_a_fresh_process(resolve("edge-256").path, 1, {"nonsense": 1})
+        cold_start(resolve("edge-256").path, 1, {"nonsense": 1})
     nothing = tmp_path / "python"
     nothing.write_text("#!/bin/sh\nexit 3\n")
     nothing.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(nothing))
     with pytest.raises(ModelError, match="ended its process"):
-        in_a_fresh_process(resolve("edge-256").path, 1, {})
+        cold_start(resolve("edge-256").path, 1, {})
 
 
 def test_settings_that_measure_nothing() -> None:
@@ -280,10 +280,10 @@ def test_settings_that_measure_nothing() -> None:
 
 
 def test_lengths_of_time() -> None:
-    assert [seconds_from(text) for text in ("90s", "10m", "1h", "7")] == [90, 600, 3600, 7]
+    assert [parse_seconds(text) for text in ("90s", "10m", "1h", "7")] == [90, 600, 3600, 7]
     for text in ("", "m", "-3s", "0", "nan"):
         with pytest.raises(EdgeSegfaceError, match="is no length of time"):
-            seconds_from(text)
+            parse_seconds(text)
 
 
 def test_markdown_and_a_page_by_itself(report: dict) -> None:

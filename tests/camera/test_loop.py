@@ -23,7 +23,7 @@ import pytest
 from edge_segface.assets import FOLDER
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.sinks import FrameResult, Masks, Recording, Sink, fitted
+from edge_segface.camera.sinks import FrameResult, Masks, Recording, Sink, letterbox
 from edge_segface.camera.sources import CameraRequest, DemoSource, open_source
 from edge_segface.camera.sources.gstreamer import GstSource
 from edge_segface.camera.stream import parse_stream
@@ -343,11 +343,11 @@ def test_what_cannot_be_recorded(tmp_path: Path) -> None:
 
 def test_fitting() -> None:
     wide = np.full((30, 60, 3), 200, np.uint8)
-    square = fitted(wide, (40, 40))
+    square = letterbox(wide, (40, 40))
     assert square.shape == (40, 40, 3)
     assert (square[12:28] == 200).all()
     assert not square[:9].any()
-    assert fitted(np.zeros((31, 61, 3), np.uint8), (60, 30)).shape == (30, 60, 3)
+    assert letterbox(np.zeros((31, 61, 3), np.uint8), (60, 30)).shape == (30, 60, 3)
 
 
 def test_a_square_leaves_the_neighbours_face() -> None:

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from edge_segface.assets import PORTRAIT
-from edge_segface.camera.sinks import FrameResult
+from edge_segface.camera.result import FrameResult
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address
 from edge_segface.camera.viewer.message import MAX_WIDTH, encode_message, finite
 from edge_segface.camera.viewer.server import PageSink

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_segface.camera.sinks import FrameResult
+from edge_segface.camera.result import FrameResult
 from edge_segface.frames import UInt8Array
 
 MAX_WIDTH = 960  # pixels

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_segface.camera.sinks import FrameResult
+from edge_segface.camera.result import FrameResult
 from edge_segface.camera.viewer.access import AccessControl
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address, url_host
 from edge_segface.camera.viewer.broadcast import Broadcast

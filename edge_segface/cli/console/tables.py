@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from edge_segface.spec import ModelSpec
 
 
-def print_built(built: BuildResult) -> None:
+def print_build(result: BuildResult) -> None:
     table = Table(title="stages", title_justify="left")
     for column in ("stage", "file", "MB", "seconds"):
         table.add_column(column, justify="right" if column in ("MB", "seconds") else "left")
-    for stage in built.stages:
+    for stage in result.stages:
         size = f"{stage.file.stat().st_size / 1e6:.1f}" if stage.file.exists() else "-"
         table.add_row(
             stage.what, str(stage.file), size, stage.note or ("-" if stage.seconds is None else f"{stage.seconds:.1f}")
         )
     stdout.print(table)
-    if built.layers:
-        stdout.print("layers by output precision: " + ", ".join(f"{n} {kind}" for kind, n in built.layers.items()))
-    if built.f1_drop:
-        worst = max(built.f1_drop, key=lambda name: (built.f1_drop or {})[name])
-        stdout.print(f"largest F1 drop from the lower precision: {built.f1_drop[worst]:.2f} ({worst})")
-    for warning in dict.fromkeys(built.warnings):
+    if result.layers:
+        stdout.print("layers by output precision: " + ", ".join(f"{n} {kind}" for kind, n in result.layers.items()))
+    if result.f1_drop:
+        worst = max(result.f1_drop, key=lambda name: (result.f1_drop or {})[name])
+        stdout.print(f"largest F1 drop from the lower precision: {result.f1_drop[worst]:.2f} ({worst})")
+    for warning in dict.fromkeys(result.warnings):
         warn(f"TensorRT warning: {warning}")
 
 
@@ -56,17 +56,17 @@ def print_findings(findings: Sequence[Finding]) -> None:
     stdout.print(table)
 
 
-def print_verdict(verdict: AccuracyDrop) -> None:
+def print_accuracy_drop(drop: AccuracyDrop) -> None:
     table = Table(title="F1 before and after", title_justify="left")
     for column in ("class", "images", "before", "after", "drop"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    before, after = verdict.before.matrix, verdict.after.matrix
-    for index, name in enumerate(verdict.space.names):
-        scores = (before.f1()[index], after.f1()[index], verdict.drops[index])
-        table.add_row(name, str(verdict.images_with_class[index]), *("-" if s != s else f"{s:.2f}" for s in scores))
+    before, after = drop.before.matrix, drop.after.matrix
+    for index, name in enumerate(drop.space.names):
+        scores = (before.f1()[index], after.f1()[index], drop.drops[index])
+        table.add_row(name, str(drop.images_with_class[index]), *("-" if s != s else f"{s:.2f}" for s in scores))
     table.add_section()
-    table.add_row("mean", "", f"{before.mean_f1():.2f}", f"{after.mean_f1():.2f}", f"{verdict.mean_drop:.2f}")
-    tails = verdict.before.long_tail_f1(), verdict.after.long_tail_f1()
+    table.add_row("mean", "", f"{before.mean_f1():.2f}", f"{after.mean_f1():.2f}", f"{drop.mean_drop:.2f}")
+    tails = drop.before.long_tail_f1(), drop.after.long_tail_f1()
     if tails[0] == tails[0]:
         table.add_row("long tail", "", f"{tails[0]:.2f}", f"{tails[1]:.2f}", f"{tails[0] - tails[1]:.2f}")
     stdout.print(table)
@@ -146,7 +146,7 @@ def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
         )
 
 
-def print_benchmark(report: dict[str, Any]) -> None:
+def print_benchmark(report: BenchmarkReport) -> None:
     from edge_segface.bench.report import engines, sustained_lines, tables, where
 
     for title, columns, rows in tables(report):
@@ -242,4 +242,4 @@ def print_demo(result: DemoResult) -> None:
     print_loop(result.report)
     shares = (f"{part.replace('_', ' ')} {100 * share:.1f} %" for part, share in result.report["shares"].items())
     stdout.print("classes: " + ", ".join(shares))
-    stdout.print(f"wrote {result.picture} and {result.json}")
+    stdout.print(f"wrote {result.image} and {result.json}")

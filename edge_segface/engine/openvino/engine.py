@@ -1,4 +1,4 @@
-"""OpenVINO, for x86 boxes: bfloat16 where the processor multiplies it, and int8 files by their Q/DQ."""
+"""OpenVINO, for x86 computers: bf16 where the CPU supports it, and int8 through Q/DQ nodes."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Hint = Literal["latency", "throughput"]
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-SPEC_PATH = ["edge_segface", "spec"]  # in the rt_info of an .xml
+SPEC_PATH = ["edge_segface", "spec"]  # in the rt_info of an .xml file
 
 
 class OpenVinoEngine:
-    """One network compiled for pictures one by one, which OpenVINO runs faster than batches of any size.
+    """One network compiled for single images, which OpenVINO runs faster than batches. Threads may share it.
 
-    `precision`: what is not in int8 is computed in; `auto` leaves it to OpenVINO, which takes bf16 where the processor
-    has it. `hint`: `latency` gives all cores to one picture, `throughput` runs several of a batch side by side.
-    `cache`: a folder in which OpenVINO keeps what it compiled. It may be shared by threads.
+    `precision`: of layers outside int8; `auto` leaves it to OpenVINO, which picks bf16 where the CPU supports it.
+    `hint`: `latency` gives all cores to one image, `throughput` runs several images of a batch side by side. `cache`: a
+    folder for compiled models.
     """
+
+    gpu_ms: list[tuple[float, float, float]] | None = None  # not measured
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class OpenVinoEngine:
             raise ModelError(
                 f"OpenVINO cannot compile {path} for {device}",
                 found=first_line(error),
-                remedy=f"it sees {', '.join(core.available_devices)}",
+                remedy=f"available: {', '.join(core.available_devices)}",
             ) from error
         self._request: ov.InferRequest | None = compiled.create_infer_request()
         self._queue = ov.AsyncInferQueue(compiled, 0) if hint == "throughput" else None
@@ -128,19 +130,21 @@ def side_by_side(queue: ov.AsyncInferQueue, images: UInt8Array) -> list[list[npt
 
 
 def results_of(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
-    """Copies: the next picture overwrites what the request holds."""
+    """Copy the results: the next image overwrites the request's memory."""
     return [tensor.data.copy() for tensor in request.output_tensors]
 
 
 def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
-    """One of our .onnx files, or the .xml made of one, with what it says of itself."""
+    """Read one of our .onnx files, or an .xml made from one, with its specification."""
     check_model_file(path)
-    spec = spec_of(path) if path.suffix.lower() == ".onnx" else None  # by ONNX Runtime, which also says what is wrong
+    spec = (
+        spec_of(path) if path.suffix.lower() == ".onnx" else None
+    )  # read by ONNX Runtime, which also reports what is wrong with the file
     try:
         model = core.read_model(path)
     except RuntimeError as error:
         raise ModelError(
-            f"{path} cannot be read by OpenVINO, perhaps cut short or no model",
+            f"{path} cannot be read by OpenVINO; it may be truncated or not a model",
             found=first_line(error),
             remedy="copy or build it again",
         ) from error
@@ -156,7 +160,9 @@ def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
 
 
 def save_xml(model: Path, out: Path) -> None:
-    """An .onnx file as OpenVINO's own two, which load faster; `out` is in place only when the weights beside it are."""
+    """Convert an .onnx file to OpenVINO's two files, which load faster; `out` is written only once its weights are in
+    place.
+    """
     core = open_core()
     content, spec = read_model(core, model)
     content.set_rt_info(spec.metadata()[METADATA_KEY], SPEC_PATH)

@@ -1,7 +1,7 @@
-"""Our graphs as OpenVINO runs them fastest. Results differ by rounding alone.
+"""Rewriting our graphs into the layout OpenVINO runs fastest. Results differ by rounding only.
 
-Files are written for ONNX Runtime and TensorRT: channels last behind the backbone, few large products. OpenVINO keeps
-pictures as planes by name and lays them out as it likes; what it does slowly is changed here, after reading a file.
+Files are written for ONNX Runtime and TensorRT: channels-last behind the backbone, with few large products. OpenVINO
+assumes channels-first; what that makes slow is changed here, after a file is read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TO_PLANES, TO_PIXELS = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 def optimise_for_openvino(model: ov.Model, *, wide: bool = True) -> ov.Model:
-    """In place. `wide`: numbers may become as large as float32 and bfloat16 hold them."""
+    """Rewrite a model in place. `wide` means that values may use the range of float32 or bfloat16."""
     for change in (sum_as_planes, resize_as_planes, choose_over_planes, *((divide_after_product,) if wide else ())):
         change(model)
         model.validate_nodes_and_infer_types()
@@ -26,7 +26,7 @@ def optimise_for_openvino(model: ov.Model, *, wide: bool = True) -> ov.Model:
 
 
 def sum_as_planes(model: ov.Model) -> None:
-    """Resized sums of linear layers over pixels become sums of 1x1 convolutions: the backbone's planes stay planes."""
+    """Turn resized sums of linear layers over pixels into 1x1 convolutions, so the backbone's planes stay planes."""
     from openvino import opset13 as ops
 
     for node in nodes(model, "Reshape"):
@@ -36,7 +36,7 @@ def sum_as_planes(model: ov.Model) -> None:
 
 
 def as_planes(pixels: ov.Output) -> ov.Output | None:
-    """(b h w c) computed as (b c h w), if it comes from planes by sums, linear layers and resizes."""
+    """Return (b h w c) computed as (b c h w), if it comes from planes through sums, linear layers and resizes."""
     from openvino import opset13 as ops
 
     node = pixels.get_node()
@@ -67,9 +67,9 @@ def as_planes(pixels: ov.Output) -> ov.Output | None:
 
 
 def resize_as_planes(model: ov.Model) -> None:
-    """OpenVINO takes the second axis of what it resizes for the channels, whatever it is.
+    """Resize planes: OpenVINO takes the second axis of a resize as channels, whatever it is.
 
-    The last resize and the choice of the classes behind it took half of the network's time.
+    The last resize and the class selection behind it took half of the network's time.
     """
     from openvino import opset13 as ops
 
@@ -85,7 +85,7 @@ def resize_as_planes(model: ov.Model) -> None:
 
 
 def choose_over_planes(model: ov.Model) -> None:
-    """A product's classes are chosen down a plane for each, instead of along rows of nineteen."""
+    """Select classes down planes instead of along rows of nineteen."""
     from openvino import opset13 as ops
 
     for node in nodes(model, "TopK"):
@@ -102,9 +102,10 @@ def choose_over_planes(model: ov.Model) -> None:
 
 
 def divide_after_product(model: ov.Model) -> None:
-    """Softmax divides what comes out of the product behind it, which is smaller.
+    """Divide by the softmax's sum after the following product, which is smaller.
 
-    And OpenVINO no longer sees an attention, of which one core would do each head; ours have one, of many rows.
+    It also keeps OpenVINO from fusing an attention that would run each head on one core; ours has one head, of many
+    rows.
     """
     from openvino import opset13 as ops
 
@@ -128,7 +129,7 @@ def divide_after_product(model: ov.Model) -> None:
 
 
 def choice_behind(resize: ov.Node) -> ov.Node | None:
-    """The TopK over classes, if rows of the resized pixels go into it and nowhere else."""
+    """Return the TopK over classes if the resized rows go into it and nowhere else."""
     node = resize
     for expected in ("Reshape", "TopK"):
         users = list(node.output(0).get_target_inputs())
@@ -139,13 +140,13 @@ def choice_behind(resize: ov.Node) -> ov.Node | None:
 
 
 def chooses_last(choice: ov.Node) -> bool:
-    """Whether a TopK picks the one largest along the last axis of (b p c)."""
+    """Return whether a TopK picks the single largest value along the last axis of (b p c)."""
     asked, count = choice.get_attributes(), choice.input_value(1)
     return asked["axis"] in (-1, 2) and asked["mode"] == "max" and is_constant(count) and values(count) == 1
 
 
 def choose(choice: ov.Node, planes: ov.Output) -> None:
-    """`choice` along rows (b p c) becomes one over planes (b c ...)."""
+    """Turn a `choice` along rows (b p c) into one over planes (b c ...)."""
     from openvino import opset13 as ops
 
     _, indices = ops.topk(planes, np.int64(1), 1, "max", "none", index_element_type="i32").outputs()
@@ -159,7 +160,7 @@ def resized(planes: ov.Output, scales: npt.NDArray[Any], like: ov.Node) -> ov.Ou
 
 
 def scales_of_pixels(resize: ov.Node) -> npt.NDArray[Any] | None:
-    """Of a resize of (b h w c); None for all others."""
+    """Return the scales of a resize of (b h w c); None for all others."""
     if not is_constant(resize.input_value(1)):
         return None
     scales = values(resize.input_value(1))
@@ -182,7 +183,7 @@ def is_constant(output: ov.Output) -> bool:
 
 
 def values(constant: ov.Output) -> npt.NDArray[Any]:
-    """Of a constant, perhaps behind a conversion."""
+    """Return the values of a constant, also behind a conversion."""
     while kind(constant) == "Convert":
         constant = constant.get_node().input_value(0)
     data: npt.NDArray[Any] = constant.get_node().get_data()

@@ -1,4 +1,4 @@
-"""Compiles an ONNX file of ours into a plan of TensorRT or TensorRT-RTX."""
+"""Compiling our ONNX files into plans of TensorRT and TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +14,26 @@ from typing import Any
 from edge_segface.engine.tensorrt.common import TITLES, NvidiaRuntime, load_tensorrt, new_log
 from edge_segface.errors import EngineError, OutputError
 from edge_segface.files import write_bytes
+from edge_segface.progress import NO_PROGRESS, Progress
 from edge_segface.spec import ModelSpec
 
 MB = 1 << 20
-OnStep = Callable[[str, float | None], None]  # the phase, and the share that is done where that is known
 
 
-def no_steps(phase: str, share: float | None) -> None:
-    """For whom no progress is shown."""
+def batch_range(text: str) -> tuple[int, int, int]:
+    """Parse a batch size, or minimum:typical:maximum."""
+    numbers = text.split(":")
+    if len(numbers) not in (1, 3) or not all(number.isdecimal() for number in numbers):
+        raise EngineError(
+            f"{text!r} is not a valid batch range", remedy="give a number, or minimum:typical:maximum, as in 1:2:4"
+        )
+    least, typical, most = (int(number) for number in (numbers * 3 if len(numbers) == 1 else numbers))
+    return least, typical, most
 
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """How to build. `targets` are compute capabilities such as `sm89`, for TensorRT-RTX alone."""
+    """How to build. `targets` are compute capabilities such as `sm89`, for TensorRT-RTX only."""
 
     batch: tuple[int, int, int] = (1, 1, 1)
     workspace_mb: int | None = None
@@ -39,38 +45,38 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class Plan:
+    """A compiled plan, and what is known about it."""
+
     data: bytes
     runtime_version: str
     seconds: float
-    strongly_typed: bool
-    layers: dict[str, int]  # precision -> how many layers of the parsed network put that out
-    details: dict[str, Any]  # what the inspector says where there is a GPU, else what the parser made
+    layers: dict[str, int]  # precision -> number of layers of the parsed network with that output
+    details: dict[str, Any]  # the inspector's output where there is a GPU, else the parsed network
     targets: tuple[str, ...]
     warnings: list[str] = field(default_factory=list)
 
 
 def build_plan(
-    runtime: NvidiaRuntime, onnx: bytes, spec: ModelSpec, settings: PlanSettings, on_step: OnStep = no_steps
+    runtime: NvidiaRuntime, onnx: bytes, spec: ModelSpec, settings: PlanSettings, progress: Progress = NO_PROGRESS
 ) -> Plan:
-    """Strongly typed, so that the file says which precision; by flags where only those build (TensorRT 8.6, 10.3)."""
+    """Build strongly typed, so the file decides the precision; by flags only if that fails (TensorRT 8.6, 10.3)."""
     trt = load_tensorrt(runtime)
-    attempts = _ways(trt)
-    for attempt, strong in enumerate(attempts, 1):
-        try:
-            return _Build(trt, runtime, spec, settings, strong=strong).run(onnx, on_step)
-        except EngineError:
-            if attempt == len(attempts):
-                raise
-    raise AssertionError("there is at least one way")
+    *earlier, last = typing_modes(trt)
+    for strong in earlier:
+        with suppress(EngineError):
+            return _Build(trt, runtime, spec, settings, strong=strong).run(onnx, progress)
+    return _Build(trt, runtime, spec, settings, strong=last).run(onnx, progress)
 
 
-def _ways(trt: Any) -> list[bool]:
-    """Strongly typed first, where there is such a thing, and weakly where there still is."""
+def typing_modes(trt: Any) -> list[bool]:
+    """Return the typing modes that this TensorRT supports, strong first."""
     flags, settings = trt.NetworkDefinitionCreationFlag, trt.BuilderFlag
     return [*([True] if hasattr(flags, "STRONGLY_TYPED") else []), *([False] if hasattr(settings, "FP16") else [])]
 
 
 class _Build:
+    """One attempt to build, strongly or weakly typed."""
+
     def __init__(
         self, trt: Any, runtime: NvidiaRuntime, spec: ModelSpec, settings: PlanSettings, *, strong: bool
     ) -> None:
@@ -79,34 +85,33 @@ class _Build:
         self.builder = trt.Builder(self.log)
         self.config = self.builder.create_builder_config()
         if self.builder is None or self.config is None:
-            raise self.failed("cannot start its builder")
-        self.log.errors.clear()  # TensorRT-RTX starts by looking in vain for a GPU, and does without
+            raise self.failure("cannot start its builder")
+        self.log.errors.clear()  # TensorRT-RTX first searches for a GPU, and continues without one
 
-    def run(self, onnx: bytes, on_step: OnStep) -> Plan:
+    def run(self, onnx: bytes, progress: Progress) -> Plan:
         start = time.monotonic()
-        on_step("parsing", None)
-        network = self.parsed(onnx)
+        progress.stage("parsing")
+        network = self.parse(onnx)
         self.configure(network)
         layers = layers_of(self.trt, network)
         cache = self.open_timing_cache()
-        data = self.compiled(network, on_step)
+        data = self.compile(network, progress)
         if cache is not None:
             try:
                 write_bytes(bytes(self.config.get_timing_cache().serialize()), cache)
-            except OutputError as error:  # the plan is whole without it
-                self.log.warnings.append(f"timings are not kept: {error}")
+            except OutputError as error:  # the plan is complete without it
+                self.log.warnings.append(f"timings are not cached: {error}")
         return Plan(
-            data,
-            self.trt.__version__,
-            time.monotonic() - start,
-            self.strong,
-            dict(Counter(layer["precision"] for layer in layers)),
-            self.inspected(data) or {"layers of the parsed network, no GPU to inspect the plan": layers},
-            self.settings.targets,
-            self.log.warnings,
+            data=data,
+            runtime_version=self.trt.__version__,
+            seconds=time.monotonic() - start,
+            layers=dict(Counter(layer["precision"] for layer in layers)),
+            details=self.inspect(data) or {"layers of the parsed network; no GPU to inspect the plan": layers},
+            targets=self.settings.targets,
+            warnings=self.log.warnings,
         )
 
-    def parsed(self, onnx: bytes) -> Any:
+    def parse(self, onnx: bytes) -> Any:
         trt, flags = self.trt, self.trt.NetworkDefinitionCreationFlag
         wanted = ["EXPLICIT_BATCH", *(["STRONGLY_TYPED"] if self.strong else [])]
         network = self.builder.create_network(
@@ -115,7 +120,7 @@ class _Build:
         parser = trt.OnnxParser(network, self.log)
         if not parser.parse(onnx):
             found = "; ".join(parser.get_error(index).desc() for index in range(min(3, parser.num_errors)))
-            raise self.failed(f"cannot parse {self.spec.name}", found)
+            raise self.failure(f"cannot parse {self.spec.name}", found)
         return network
 
     def configure(self, network: Any) -> None:
@@ -123,7 +128,7 @@ class _Build:
         if not self.strong:
             for name in {"fp16": ["FP16"], "int8": ["FP16", "INT8"]}.get(self.spec.precision, []):
                 config.set_flag(getattr(trt.BuilderFlag, name))
-        config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32
+        config.clear_flag(trt.BuilderFlag.TF32)  # so that fp32 means fp32
         if hasattr(trt, "ProfilingVerbosity"):
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         if settings.workspace_mb is not None:
@@ -134,7 +139,7 @@ class _Build:
         profile = self.builder.create_optimization_profile()
         profile.set_shape("image", *((count, side, side, 3) for count in settings.batch))
         if config.add_optimization_profile(profile) < 0:
-            raise self.failed(f"refuses the batch range {settings.batch}")
+            raise self.failure(f"rejects the batch range {settings.batch}")
         self.set_targets()
         if settings.dla is not None:
             self.use_dla(network, settings.dla)
@@ -144,26 +149,26 @@ class _Build:
         if not self.settings.targets:
             return
         if known is None or not hasattr(self.config, "set_compute_capability"):
-            raise EngineError(f"{TITLES[self.runtime]} builds for the GPU that it runs on", remedy="leave --target out")
+            raise EngineError(f"{TITLES[self.runtime]} builds for the GPU it runs on", remedy="leave --target out")
         names = [name for name in dir(known) if name.startswith("SM")]
         for target in self.settings.targets:
             if target.upper() not in names:
                 raise EngineError(
                     f"{TITLES[self.runtime]} {self.trt.__version__} has no target {target!r}",
-                    remedy=f"choose of {', '.join(names).lower()}",
+                    remedy=f"choose from {', '.join(names).lower()}",
                 )
         self.config.num_compute_capabilities = len(self.settings.targets)
         for index, target in enumerate(self.settings.targets):
             self.config.set_compute_capability(getattr(known, target.upper()), index)
 
     def use_dla(self, network: Any, core: int) -> None:
-        """Refused unless every layer can run there: a network that goes to and fro is slower than on the GPU alone."""
+        """Use a DLA core. Raises unless every layer can run there: switching to the GPU and back would be slower."""
         trt, config = self.trt, self.config
         if core >= self.builder.num_DLA_cores:
             raise EngineError(
                 f"there is no DLA core {core} for {TITLES[self.runtime]} here",
                 found=f"{self.builder.num_DLA_cores} cores",
-                remedy="leave --dla out; Orin Nano, Thor and GPUs in computers have none",
+                remedy="leave --dla out; Orin Nano, Thor and desktop GPUs have none",
             )
         config.default_device_type, config.DLA_core = trt.DeviceType.DLA, core
         cannot = Counter(
@@ -173,13 +178,15 @@ class _Build:
         )
         if cannot:
             raise EngineError(
-                f"{self.spec.name} does not suit the DLA",
-                found=", ".join(f"{count} {name}" for name, count in cannot.most_common(4)) + " cannot run there",
-                remedy="leave --dla out: MobileNetV3's h-swish and squeeze, and attention, run on the GPU",
+                f"{self.spec.name} does not fit the DLA",
+                found=", ".join(f"{count} {name}" for name, count in cannot.most_common(4)) + " cannot run on it",
+                remedy="leave --dla out: h-swish, squeeze-and-excite and attention run on the GPU",
             )
 
     def open_timing_cache(self) -> Path | None:
-        if self.settings.timing_cache is None or self.runtime == "tensorrt-rtx":  # which compiles without timing
+        if (
+            self.settings.timing_cache is None or self.runtime == "tensorrt-rtx"
+        ):  # which compiles without timing kernels
             return None
         from edge_segface.engine.tensorrt.cuda import open_cuda
 
@@ -191,11 +198,12 @@ class _Build:
         self.config.set_timing_cache(self.config.create_timing_cache(blob), False)
         return path
 
-    def compiled(self, network: Any, on_step: OnStep) -> bytes:
-        """Builds in a thread of its own, so that Ctrl-C and a spinner reach this one."""
+    def compile(self, network: Any, progress: Progress) -> bytes:
+        """Build in a separate thread, so that Ctrl-C and progress reach this one."""
         stop = threading.Event()
         if hasattr(self.trt, "IProgressMonitor"):
-            self.config.progress_monitor = new_monitor(self.trt, on_step, stop)
+            progress.stage("building", 100)
+            self.config.progress_monitor = new_monitor(self.trt, progress, stop)
         result: list[Any] = []
         thread = threading.Thread(
             target=lambda: result.append(self.builder.build_serialized_network(network, self.config)), daemon=True
@@ -205,17 +213,17 @@ class _Build:
             while thread.is_alive():
                 thread.join(0.1)
                 if not hasattr(self.trt, "IProgressMonitor"):
-                    on_step("building", None)
+                    progress.stage("building")
         except BaseException:  # Ctrl-C, or a signal that the command line turned into SystemExit
             stop.set()
-            thread.join(10)  # where there is no monitor the thread ends with the process
+            thread.join(10)  # without a monitor the thread ends with the process
             raise
         if not result or result[0] is None:
-            raise self.failed(f"cannot build {self.spec.name}")
+            raise self.failure(f"cannot build {self.spec.name}")
         return bytes(result[0])
 
-    def inspected(self, data: bytes) -> dict[str, Any] | None:
-        """What the inspector says of the plan; it must be loaded for that, which takes a GPU of its kind."""
+    def inspect(self, data: bytes) -> dict[str, Any] | None:
+        """Return the inspector's description of the plan; loading it takes a GPU of its kind."""
         trt = self.trt
         errors = len(self.log.errors)
         engine = trt.Runtime(self.log).deserialize_cuda_engine(data)
@@ -227,18 +235,18 @@ class _Build:
             return dict(json.loads(text))
         return None
 
-    def failed(self, what: str, found: str = "") -> EngineError:
+    def failure(self, what: str, found: str = "") -> EngineError:
         said = found or self.log.said()
         remedy = ""
         if "memory" in said.lower():
-            remedy = "allow less with --workspace MB, or close what else uses the device"
+            remedy = "lower --workspace, or close what else uses the device"
         elif "driver" in said.lower() or "cuda" in said.lower():
-            remedy = "TensorRT builds on the device itself; without a GPU take --runtime tensorrt-rtx or openvino"
+            remedy = "TensorRT builds on the device itself; without a GPU use --runtime tensorrt-rtx or openvino"
         return EngineError(f"{TITLES[self.runtime]} {self.trt.__version__} {what}", found=said, remedy=remedy)
 
 
 def layers_of(trt: Any, network: Any) -> list[dict[str, str]]:
-    """Name, kind and precision of every layer that computes something from the picture."""
+    """Return name, kind and precision of every layer that depends on the image."""
     layers = []
     for index in range(network.num_layers):
         layer = network.get_layer(index)
@@ -248,14 +256,17 @@ def layers_of(trt: Any, network: Any) -> list[dict[str, str]]:
     return layers
 
 
-def new_monitor(trt: Any, on_step: OnStep, stop: threading.Event) -> Any:
-    """Phases nest, their names repeat and differ by version: the share done is reckoned along the stack."""
+def new_monitor(trt: Any, progress: Progress, stop: threading.Event) -> Any:
+    """Build a progress monitor.
+
+    Phases nest, and their names repeat and differ by version: shares add up along the stack.
+    """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.stack: list[list[Any]] = []  # phase, steps, steps done
-            self.best = 0.0
+            self.best, self.percent = 0.0, 0
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:  # noqa: ARG002
             self.stack.append([phase, max(1, steps), 0])
@@ -269,8 +280,11 @@ def new_monitor(trt: Any, on_step: OnStep, stop: threading.Event) -> Any:
                 share += width * done / steps
                 width /= steps
             self.best = max(self.best, min(share, 1.0))
-            on_step(self.stack[-1][0] if self.stack else phase, self.best)
-            return not stop.is_set()  # False cancels, and so would None or an exception
+            percent = int(100 * self.best)
+            progress.describe(self.stack[-1][0] if self.stack else phase)
+            progress.advance(percent - self.percent)
+            self.percent = percent
+            return not stop.is_set()  # False cancels the build, and so would None or an exception
 
         def phase_finish(self, phase: str) -> None:
             self.stack = [entry for entry in self.stack if entry[0] != phase]

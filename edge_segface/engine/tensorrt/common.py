@@ -1,7 +1,7 @@
-"""TensorRT and TensorRT-RTX as one: which is installed, and what it has to say.
+"""What TensorRT and TensorRT-RTX have in common: which one is installed, and its log.
 
-Both have the same classes under another module name. What differs between their versions is asked for by `hasattr`,
-never by number.
+Both have the same classes under different module names. Differences between versions are detected by `hasattr`, never
+by number.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 
 def load_tensorrt(runtime: NvidiaRuntime) -> Any:
-    """Its module, or an error that says what is missing."""
+    """Import the module, or raise an error that says what is missing."""
     try:
         module = importlib.import_module(MODULES[runtime])
     except ModuleNotFoundError as error:
         if error.name != MODULES[runtime]:
             raise _broken(runtime, error) from error
         raise MissingExtra(MODULES[runtime], EXTRAS[runtime], f"an engine of {TITLES[runtime]}") from error
-    except Exception as error:  # its loader raises whatever its libraries make it raise
+    except Exception as error:  # its loader raises whatever its libraries raise
         raise _broken(runtime, error) from error
     if not hasattr(module, "Builder"):
-        raise EngineError(f"the module {MODULES[runtime]} here is not {TITLES[runtime]}", found=module.__file__)
+        raise EngineError(f"the installed module {MODULES[runtime]} is not {TITLES[runtime]}", found=module.__file__)
     return module
 
 
 def _broken(runtime: NvidiaRuntime, error: Exception) -> EngineError:
     return EngineError(
-        f"{TITLES[runtime]} is installed, but does not load",
+        f"{TITLES[runtime]} is installed but does not load",
         found=first_line(error),
         remedy="install the libraries of the same version: on a Jetson JetPack's python3-libnvinfer, "
         f"elsewhere pip install --force-reinstall {MODULES[runtime]}",
@@ -44,7 +44,7 @@ def _broken(runtime: NvidiaRuntime, error: Exception) -> EngineError:
 
 
 def new_log(trt: Any) -> Any:
-    """A logger that keeps errors and warnings for our own words, in place of printing them."""
+    """Return a logger that collects errors and warnings for our own messages instead of printing them."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -65,5 +65,5 @@ def new_log(trt: Any) -> Any:
 
 
 def this_system() -> str:
-    """What a plan is tied to beside the GPU."""
+    """Return the system and architecture that a plan is tied to, besides the GPU."""
     return f"{platform.system()} {platform.machine()}"

@@ -1,7 +1,7 @@
-"""The little that a runner needs of CUDA, by cuda-python or by pycuda, whichever is installed.
+"""The few CUDA calls that the runner needs, through cuda-python or pycuda.
 
-Addresses, streams, events and graphs are handled as plain integers or opaque objects of that package. Nothing here is
-called per frame but copies, records and graph launches.
+Addresses, streams, events and graphs are plain integers or opaque objects of that package. Per frame only copies,
+event records and graph launches are called.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HOST_MAPPED = 2  # cudaHostAllocMapped
 NON_BLOCKING = 1  # cudaStreamNonBlocking
 THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
-COHERENT = (7, 2)  # from here on integrated GPUs see what the processor has in its caches
+COHERENT = (7, 2)  # from compute capability 7.2 on, integrated GPUs are coherent with the CPU's caches
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Device:
 
     @property
     def shares_memory(self) -> bool:
-        """Whether pinned memory may be used by both sides as it is, without copies (Xavier and later)."""
+        """Whether both sides can use pinned memory without copies (Xavier and later)."""
         return self.integrated and self.compute_capability >= COHERENT
 
 
 @dataclass(frozen=True, eq=False)
 class HostBuffer:
-    """Page-locked memory: an array for us, and for the device an address, if it is mapped."""
+    """Page-locked memory: an array for the host and, if it is mapped, an address for the device."""
 
     array: npt.NDArray[np.uint8]
     address: int
@@ -44,27 +44,27 @@ class HostBuffer:
 
 
 class Cuda(Protocol):
-    """One device. Whatever is made is freed by `free`, all of it by `close`."""
+    """One device. `close` frees everything that was allocated."""
 
     package: str
     device: Device
     has_graphs: bool
 
     def stream(self) -> int: ...
-    def host(self, size: int, *, mapped: bool) -> HostBuffer: ...
-    def memory(self, size: int) -> int: ...
+    def alloc_pinned(self, size: int, *, mapped: bool) -> HostBuffer: ...
+    def malloc(self, size: int) -> int: ...
     def to_device(self, address: int, source: HostBuffer, size: int, stream: int) -> None: ...
     def to_host(self, target: HostBuffer, address: int, size: int, stream: int) -> None: ...
     def event(self) -> Any: ...
     def record(self, event: Any, stream: int) -> None: ...
     def wait(self, event: Any) -> None: ...
     def elapsed_ms(self, start: Any, end: Any) -> float: ...
-    def captured(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None: ...
+    def capture_graph(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None: ...
     def close(self) -> None: ...
 
 
 def open_cuda() -> Cuda:
-    """The first CUDA device, by cuda-python if that is installed, else by pycuda."""
+    """Open the first CUDA device, through cuda-python if installed, else pycuda."""
     try:
         return CudaPython()
     except ImportError as first:
@@ -72,14 +72,14 @@ def open_cuda() -> Cuda:
             return PyCuda()
         except ImportError:
             raise EngineError(
-                "running an engine needs cuda-python or pycuda, and neither is installed here",
+                "running an engine needs cuda-python or pycuda; neither is installed",
                 found=first_line(first),
                 remedy="run: pip install cuda-python (on JetPack 6 'cuda-python<13'), or pip install pycuda",
             ) from first
 
 
 class CudaPython:
-    """By NVIDIA's bindings of the runtime API, whose calls return a tuple that begins with an error."""
+    """NVIDIA's bindings of the runtime API, whose calls return a tuple that begins with an error."""
 
     package = "cuda-python"
     has_graphs = True
@@ -104,7 +104,7 @@ class CudaPython:
         self._undo.append(lambda: self._call("cudaStreamDestroy", stream))
         return int(stream)
 
-    def host(self, size: int, *, mapped: bool) -> HostBuffer:
+    def alloc_pinned(self, size: int, *, mapped: bool) -> HostBuffer:
         import ctypes
 
         address = int(self._call("cudaHostAlloc", size, HOST_MAPPED if mapped else 0))
@@ -113,7 +113,7 @@ class CudaPython:
         device_address = int(self._call("cudaHostGetDevicePointer", address, 0)) if mapped else None
         return HostBuffer(array, address, device_address)
 
-    def memory(self, size: int) -> int:
+    def malloc(self, size: int) -> int:
         address = int(self._call("cudaMalloc", size))
         self._undo.append(lambda: self._call("cudaFree", address))
         return address
@@ -138,8 +138,8 @@ class CudaPython:
     def elapsed_ms(self, start: Any, end: Any) -> float:
         return float(self._call("cudaEventElapsedTime", start, end))
 
-    def captured(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None:
-        """What `work` enqueues, as one graph; None where that cannot be captured."""
+    def capture_graph(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None:
+        """Return what `work` enqueues as one graph, or None if it cannot be captured."""
         self._call("cudaStreamBeginCapture", stream, self._runtime.cudaStreamCaptureMode(THREAD_LOCAL))
         try:
             work()
@@ -170,7 +170,7 @@ class CudaPython:
 
 
 class PyCuda:
-    """By pycuda, which pip builds against a board's own toolkit. It has no graphs."""
+    """pycuda, which pip builds against a board's own toolkit. It has no graphs."""
 
     package = "pycuda"
     has_graphs = False
@@ -195,14 +195,14 @@ class PyCuda:
         self._kept.append(stream)
         return int(stream.handle)
 
-    def host(self, size: int, *, mapped: bool) -> HostBuffer:
+    def alloc_pinned(self, size: int, *, mapped: bool) -> HostBuffer:
         flags = self._driver.host_alloc_flags.DEVICEMAP if mapped else 0
         array = self._driver.pagelocked_empty(size, np.uint8, mem_flags=flags)
         self._kept.append(array)
         device_address = int(array.base.get_device_pointer()) if mapped else None
         return HostBuffer(array, array.ctypes.data, device_address)
 
-    def memory(self, size: int) -> int:
+    def malloc(self, size: int) -> int:
         memory = self._driver.mem_alloc(size)
         self._kept.append(memory)
         return int(memory)
@@ -225,7 +225,7 @@ class PyCuda:
     def elapsed_ms(self, start: Any, end: Any) -> float:
         return float(start.time_till(end))
 
-    def captured(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None:  # noqa: ARG002
+    def capture_graph(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None:  # noqa: ARG002
         return None
 
     def close(self) -> None:
@@ -239,7 +239,7 @@ class PyCuda:
 
 def _remedy(words: str) -> str:
     if "memory" in words.lower():
-        return "free memory on the device, or take a smaller batch"
+        return "free memory on the device, or use a smaller batch"
     if "driver" in words.lower() or "device" in words.lower():
-        return "engines run on a machine with an NVIDIA GPU and its driver; here take --runtime onnxruntime or openvino"
+        return "engines need an NVIDIA GPU and its driver; here use --runtime onnxruntime or openvino"
     return ""

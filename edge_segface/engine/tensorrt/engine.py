@@ -1,4 +1,4 @@
-"""Runs plans of TensorRT and TensorRT-RTX on the machine that they were built for."""
+"""Running plans of TensorRT and TensorRT-RTX on the machine they were built for."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from edge_segface.spec import EngineRecord
 
 Memory = Literal["auto", "copy", "mapped"]
 
-SLOTS = 2  # one picture goes up while the one before it runs
+SLOTS = 2  # one batch uploads while the previous one computes
 DTYPES = {"FLOAT": "f4", "HALF": "f2", "UINT8": "u1", "INT8": "i1", "INT32": "i4", "INT64": "i8"}
 
 
 @dataclass(eq=False)
 class Buffer:
-    """One tensor of one slot: what the processor sees, and the address that TensorRT gets."""
+    """One tensor of one slot: the host's array, and the address that TensorRT gets."""
 
     host: HostBuffer
     address: int
@@ -43,16 +43,16 @@ class Buffer:
 class Slot:
     context: Any
     buffers: dict[str, Buffer]
-    events: tuple[Any, Any, Any, Any]  # before, pictures are there, computed, results are here
+    events: tuple[Any, Any, Any, Any]  # events: start, uploaded, computed, downloaded
     graphs: dict[int, Callable[[], None] | None] = field(default_factory=dict)  # by batch
     count: int = 0
 
 
 class TensorRtEngine:
-    """A plan with its record beside it. It may be shared by threads, one at a time.
+    """A plan with its record. Threads may share it, one at a time.
 
-    `memory`: `mapped` lets the GPU read and write the processor's memory, `copy` copies to and fro; `auto` maps where
-    they are the same (Jetson boards). `graphs`: enqueue copies and work as one CUDA graph, where cuda-python is there.
+    `memory`: `mapped` lets the GPU access host memory, `copy` copies; `auto` maps where both are the same memory
+    (Jetson boards). `graphs`: enqueue copies and kernels as one CUDA graph, with cuda-python.
     """
 
     def __init__(self, path: Path, *, memory: Memory = "auto", graphs: bool = True) -> None:
@@ -84,7 +84,7 @@ class TensorRtEngine:
             self._cuda.close()
             raise
         self._lock = threading.Lock()
-        self.gpu_ms: list[tuple[float, float, float]] = []  # of the last call, a batch: up, compute, down
+        self.gpu_ms: list[tuple[float, float, float]] = []  # of the last call, per batch: upload, compute, download
         how = "mapped memory" if mapped else "copies"
         graph = "CUDA graph" if self._own_graphs or (graphs and runtime == "tensorrt-rtx") else "no graph"
         self.description = f"{TITLES[runtime]} {trt.__version__}, {device.name}, {how}, {graph}, {self._cuda.package}"
@@ -120,7 +120,7 @@ class TensorRtEngine:
         self.close()
 
     def _pipelined(self, batches: Iterator[UInt8Array]) -> Iterator[dict[str, npt.NDArray[Any]]]:
-        """Each batch is started before the one before it is waited for."""
+        """Start each batch before waiting for the previous one."""
         running: Slot | None = None
         for index, batch in enumerate(batches):
             slot = self._slots[index % SLOTS]
@@ -138,11 +138,11 @@ class TensorRtEngine:
         if not self._fixed:
             slot.context.set_input_shape("image", (count, *batch.shape[1:]))
         if count not in slot.graphs:
-            self._enqueue(slot, count)  # the first time prepares what a graph cannot hold
+            self._enqueue(slot, count)  # the first run prepares what a graph cannot contain
             self._mark(slot, 3)
             self._cuda.wait(slot.events[3])
             work = partial(self._enqueue, slot, count)
-            slot.graphs[count] = self._cuda.captured(work, self._stream) if self._own_graphs else None
+            slot.graphs[count] = self._cuda.capture_graph(work, self._stream) if self._own_graphs else None
         self._mark(slot, 0)
         if (launch := slot.graphs[count]) is not None:
             launch()
@@ -173,14 +173,14 @@ class TensorRtEngine:
         if slot.graphs[self._most if self._fixed else slot.count] is None:
             times = [self._cuda.elapsed_ms(*slot.events[at : at + 2]) for at in range(3)]
             self.gpu_ms.append((times[0], times[1], times[2]))
-        else:  # events inside a graph have no times: all of it counts as computing
+        else:  # events inside a graph have no times, so everything counts as compute
             self.gpu_ms.append((0.0, self._cuda.elapsed_ms(slot.events[0], slot.events[3]), 0.0))
         return {name: slot.buffers[name].array[: slot.count].copy() for name in self.spec.outputs}
 
     def _new_slot(self, *, mapped: bool) -> Slot:
         context = self._cache.new_context() if self._cache is not None else self._engine.create_execution_context()
         if context is None:
-            raise EngineError(f"{self.spec.name} could not be made ready", found=self._log.said())
+            raise EngineError(f"{self.spec.name} could not be prepared", found=self._log.said())
         buffers = {}
         if not self._fixed:
             side = self.spec.input_size
@@ -190,8 +190,8 @@ class TensorRtEngine:
             shape = tuple(context.get_tensor_shape(name))
             dtype = np.dtype(DTYPES[self._engine.get_tensor_dtype(name).name])
             size = int(np.prod(shape)) * dtype.itemsize
-            host = self._cuda.host(size, mapped=mapped)
-            address = host.device_address if host.device_address is not None else self._cuda.memory(size)
+            host = self._cuda.alloc_pinned(size, mapped=mapped)
+            address = host.device_address if host.device_address is not None else self._cuda.malloc(size)
             context.set_tensor_address(name, address)
             buffers[name] = Buffer(host, address, host.array.view(dtype).reshape(shape), not mapped)
         events = tuple(self._cuda.event() for _ in range(4))
@@ -199,7 +199,7 @@ class TensorRtEngine:
 
 
 class JitCache:
-    """What TensorRT-RTX compiled for this GPU when the plan first ran, kept beside the plan."""
+    """What TensorRT-RTX compiled for this GPU when the plan first ran, cached beside the plan."""
 
     def __init__(self, trt: Any, engine: Any, path: Path) -> None:
         self._engine = engine
@@ -207,7 +207,7 @@ class JitCache:
         self._config = engine.create_runtime_config()
         self._cache = self._config.create_runtime_cache()
         if self._path.exists():
-            self._cache.deserialize(self._path.read_bytes())  # False if of another GPU: it is compiled again
+            self._cache.deserialize(self._path.read_bytes())  # False if it is from another GPU: it is compiled again
         self._config.set_runtime_cache(self._cache)
         self._config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
 
@@ -215,20 +215,20 @@ class JitCache:
         return self._engine.create_execution_context(self._config)
 
     def save(self) -> None:
-        with suppress(OutputError):  # beside a plan in a folder that is read-only; it is compiled again
+        with suppress(OutputError):  # a read-only folder; it is compiled again next time
             write_bytes(bytes(self._cache.serialize()), self._path)
 
 
 def read_engine(path: Path) -> tuple[bytes, EngineRecord]:
-    """A plan and its record, which must be of one another."""
+    """Read a plan and its record, which must belong together."""
     check_model_file(path)
     record = EngineRecord.load(path)
     if record.engine.runtime not in MODULES:
-        raise ModelError(f"{path} is for a runtime that this version does not know", found=record.engine.runtime)
+        raise ModelError(f"{path} is for an unknown runtime", found=record.engine.runtime)
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != record.engine_sha256:
         raise ModelError(
-            f"{path} is not the engine that its record describes: it was cut short, or one of both was exchanged",
+            f"{path} is not the engine that its record describes; one of them was truncated or replaced",
             found=f"{len(data)} bytes",
             remedy=rebuild(record),
         )
@@ -236,7 +236,7 @@ def read_engine(path: Path) -> tuple[bytes, EngineRecord]:
 
 
 def check_machine(record: EngineRecord, path: Path, **machine: str | None) -> None:
-    """An engine runs with the version, system and GPU that it was built with; `machine` says what is here."""
+    """Raise unless version, system and GPU are those the engine was built with; `machine` states those found here."""
     if different := record.mismatches(**machine):
         words = ", ".join(f"{name} {recorded}, here {here}" for name, (recorded, here) in different.items())
         raise EngineError(f"{path} was built for another machine", found=words, remedy=rebuild(record))
@@ -252,4 +252,4 @@ def check_device(record: EngineRecord, path: Path, device: Device) -> None:
 
 
 def rebuild(record: EngineRecord) -> str:
-    return f"run: {record.command}" if record.command else "build it again with edge-segface build-engine"
+    return f"run: {record.command}" if record.command else "rebuild it with edge-segface build-engine"
