@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.bench.results import Sustained
+from edge_segface.bench.results import Clock, Sustained
 from edge_segface.bench.telemetry import Reading, Sampler, sensors
 from edge_segface.errors import EdgeSegfaceError
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,9 +26,11 @@ from edge_segface.cli.options import (
     RuntimeOption,
     SkipBad,
     Threads,
+    json_writer,
+    open_gate,
 )
 from edge_segface.errors import EdgeSegfaceError
-from edge_segface.extras import check_torch
+from edge_segface.extras import check_quantize, check_torch
 
 QUANTIZATION, TENSORRT, SELECTION = "Quantization", "TensorRT", "Selection"
 

@@ -14,7 +14,9 @@ from edge_segface.cli.options import (
     Provider,
     RuntimeOption,
     Threads,
+    json_writer,
 )
+from edge_segface.errors import EdgeSegfaceError
 
 
 def benchmark(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from edge_segface.bench.compare import Comparison
     from edge_segface.bench.interleave import Timed
+    from edge_segface.bench.results import BenchmarkReport
     from edge_segface.bench.roofline import Estimate
     from edge_segface.build import BuildResult
     from edge_segface.demo import DemoResult
