@@ -10,7 +10,6 @@ import os
 import shlex
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -362,43 +361,20 @@ def calibrate(
     provider: Provider = "cpu",
 ) -> None:
     """Choose the pictures that a quantizer calibrates on."""
-    from edge_segface.cli.console import count_progress
+    from edge_segface.cli.console import progress_bar
     from edge_segface.face.parser import FaceParser
-    from edge_segface.files import write_text
-    from edge_segface.image_io import write_image
-    from edge_segface.quantize.calibration.artefact import check_suffix
-    from edge_segface.quantize.calibration.collect import Definition, collect, contact_sheet, in_words, load_definition
-    from edge_segface.quantize.calibration.sources import frames_of, from_dataset, from_frames
+    from edge_segface.quantize.calibration import collect
+    from edge_segface.quantize.calibration.definition import merge_definition
 
-    asked: dict[str, Any] = {
-        "dataset": dataset,
-        "split": split,
-        "labels": labels,
-        "count": count,
-        "strategy": strategy,
-        "seed": seed,
-    }
-    said = load_definition(definition) if definition else Definition()
-    wish = replace(said, **{name: value for name, value in asked.items() if value is not None})
-    if (source is None) == (wish.dataset is None):
-        raise EdgeSegfaceError("calibration needs --dataset (with --data) or --source", remedy="give one of them")
-    check_suffix(out)
-    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
-        if source is None:
-            space = label_space(wish.labels) if wish.labels else parser.space if wish.dataset == "folder" else None
-            pictures = opened(str(wish.dataset), data, wish.split, space, skip_bad=skip_bad)
-            where = f"{pictures.kind} {pictures.root.name} {pictures.split}"
-            with count_progress("looking") as on_frame:
-                calibration = collect(from_dataset(pictures, parser, on_frame), parser.spec, wish, where, "the dataset")
-        else:
-            with count_progress("looking") as on_frame:
-                squares = from_frames(frames_of(source, seconds, every, on_frame), parser)
-                calibration = collect(squares, parser.spec, wish, Path(source).name, parser.spec.name)
-    calibration.save(out)
-    report = in_words(calibration, parser.space)
-    write_text(report, out.with_suffix(".txt"))
-    write_image(contact_sheet(calibration), out.with_suffix(".jpg"))
-    typer.echo(report + f"\nwrote {out}, {out.with_suffix('.txt')} and {out.with_suffix('.jpg')}")
+    merged = merge_definition(
+        definition, dataset=dataset, split=split, labels=labels, count=count, strategy=strategy, seed=seed
+    )
+    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser, progress_bar() as progress:
+        made = collect.calibrate(
+            parser, merged, out, data=data, source=source, seconds=seconds, every=every, skip_bad=skip_bad,
+            progress=progress,
+        )  # fmt: skip
+    typer.echo(f"{made.report}\nwrote {made.files[0]}, {made.files[1]} and {made.files[2]}")
 
 
 @app.command()
@@ -724,11 +700,11 @@ def options(
 
 def opened(kind: str, data: Path | None, split: str, space: LabelSpace | None, *, skip_bad: bool) -> Dataset:
     """A split of a dataset, checked under a progress bar; what was left out is said."""
-    from edge_segface.cli.console import check_progress, notify_left_out
+    from edge_segface.cli.console import notify_left_out, progress_bar
     from edge_segface.data import open_dataset
 
-    with check_progress() as on_checked:
-        dataset = open_dataset(kind, data, split, space, skip_bad=skip_bad, on_checked=on_checked)
+    with progress_bar() as progress:
+        dataset = open_dataset(kind, data, split, space, skip_bad=skip_bad, progress=progress)
     notify_left_out(dataset)
     return dataset
 

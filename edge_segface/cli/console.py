@@ -71,8 +71,8 @@ def notify(text: str) -> None:
 
 def notify_left_out(*datasets: Dataset) -> None:
     for dataset in datasets:
-        for what, names in dataset.left_out.items():
-            notify(f"left out of {dataset.split}: {len(names)} with {what}: {', '.join(names[:3])}")
+        for what, names in dataset.skipped.items():
+            notify(f"skipped in {dataset.split}: {len(names)} with {what}: {', '.join(names[:3])}")
 
 
 @contextmanager
@@ -93,18 +93,29 @@ def score_progress(total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-@contextmanager
-def count_progress(words: str) -> Iterator[Callable[[], None]]:
-    """Of something whose end is not known."""
-    with _bar(words, None) as (progress, task):
-        yield lambda: progress.advance(task)
+class ProgressBar:
+    """Draws an `edge_segface.progress.Progress` as one bar."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._bar.reset(self._task, total=total, description=name)
+
+    def advance(self, count: int = 1) -> None:
+        self._bar.advance(self._task, count)
+
+    def describe(self, text: str) -> None:
+        self._bar.update(self._task, description=text)
+
+    def note(self, text: str) -> None:
+        self._bar.console.print(text, markup=False)
 
 
 @contextmanager
-def check_progress() -> Iterator[Callable[[int, int], None]]:
-    """Of the first opening of a dataset, which reads every sample."""
-    with _bar("checking the dataset", None) as (progress, task):
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def progress_bar() -> Iterator[ProgressBar]:
+    with _bar("", None) as (progress, task):
+        yield ProgressBar(progress, task)
 
 
 @contextmanager

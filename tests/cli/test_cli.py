@@ -21,7 +21,7 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
 from tests.conftest import ROOT, assert_one_line_error, run_cli
-from tests.trees import write_folder
+from tests.support.datasets import write_folder
 
 
 def test_parse_writes_ids_and_overlays_and_goes_on_after_a_bad_file(tmp_path: Path, drawn_face: np.ndarray) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from edge_segface.data.augment.augment import Camera, CameraAugmentation, lapa_affine, letterboxed, squashed
 from edge_segface.data.augment.colour import as_a_camera_sees_it
 from edge_segface.data.dataset import Dataset, Sample, class_pixels
+
 from edge_segface.data.geometry import similarity_matrix, warp_image, warp_labels, warp_points
 from edge_segface.data.synthetic.backdrops import BackdropPool, backdrop, cut_from, quilt
 from edge_segface.data.synthetic.drawn import open_drawn

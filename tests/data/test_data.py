@@ -9,17 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from edge_segface.data.dataset import Sample, SampleError, class_pixels, in_memory, read_mask
 from PIL import Image
 
 from edge_segface.data import open_dataset
-from edge_segface.data.dataset import Sample, SampleError, class_pixels, in_memory, read_mask
 from edge_segface.data.readers.celebamask import half_size
 from edge_segface.data.readers.folder import open_folder
 from edge_segface.data.readers.landmarks import FIVE_OF_106, five_points
 from edge_segface.data.synthetic.drawn import drawn_sample
 from edge_segface.errors import DatasetError
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, HELEN11, LAPA11
-from tests.trees import face, landmarks_106, write_celebamask, write_folder, write_helen, write_lapa
+from tests.support.datasets import face, landmarks_106, write_celebamask, write_folder, write_helen, write_lapa
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from edge_segface.quantize.calibration.choose import Candidate, choose, covered,
 from edge_segface.quantize.calibration.collect import Definition, collect, contact_sheet, in_words, load_definition
 from edge_segface.quantize.calibration.sources import frames_of, from_dataset, from_frames, shows_something
 from tests.conftest import ROOT, assert_one_line_error, run_cli
-from tests.trees import write_folder
+from tests.support.datasets import write_folder
 
 SPACE = CELEBAMASK19
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from edge_segface.data.dataset import Sample
+
 from edge_segface.data.synthetic.drawn import drawn_sample
 from edge_segface.labels import CELEBAMASK19, LAPA11, LabelSpace, remap_table
 
