@@ -61,7 +61,9 @@ def _ids(mask: ImageFile.ImageFile, path: Path) -> UInt8Array:
     has_16_bits = ";16" in str(mask.tile)  # Pillow would reduce colours of 16 bits to 8
     if mask.mode not in (*GREY_MODES, *COLOUR_MODES) or has_16_bits:
         raise SampleError("unreadable mask", found=f"{path.name} does not hold 8-bit values")
-    pixels = np.atleast_3d(np.asarray(mask.convert("L") if mask.mode == "1" else mask, dtype=np.uint8))
-    if mask.mode in COLOUR_MODES and (pixels[..., :3] != pixels[..., :1]).any():
+    if mask.mode == "1":
+        return np.array(mask.convert("L"))
+    ids, *others = (np.array(channel) for channel in mask.split()[:3])
+    if mask.mode in COLOUR_MODES and not all(np.array_equal(ids, other) for other in others):
         raise SampleError("mask with colours instead of ids", found=path.name)
-    return np.ascontiguousarray(pixels[..., 0])
+    return ids
