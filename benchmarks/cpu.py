@@ -39,7 +39,8 @@ from edge_segface.labels import label_space
 from edge_segface.machine import machine_info
 from edge_segface.model.checkpoint import load_weights
 from edge_segface.models import load_engine
-from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.collect import collect
+from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.pipeline import reduce_precision
 from edge_segface.spec import METADATA_KEY
@@ -97,7 +98,9 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
     export_onnx(load_weights(FOLDER / "edge.pt"), source, size=size)
     with FaceParser(source) as parser:
         wish = Definition(count=CALIBRATE_ON)
-        calibration = collect(from_dataset(train_set, parser), parser.spec, wish, "train", "the dataset")
+        calibration = collect(
+            from_dataset(train_set, parser), parser.spec, wish, source="train", labelled_by="the dataset"
+        )
     calibration.save(folder / "set.npz")
     reduce_precision(source, "int8", folder / "set.npz", ours)
     yield "fp32, ONNX Runtime", lambda: load_engine(source)

@@ -24,7 +24,8 @@ from edge_segface.labels import label_space
 from edge_segface.machine import machine_info
 from edge_segface.models import resolve
 from edge_segface.quantize.accuracy_gate import AccuracyGate
-from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.collect import collect
+from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.pipeline import ReducedPrecision, reduce_precision
 from edge_segface.train.run_folder import versions
@@ -57,7 +58,13 @@ def main() -> None:
         with FaceParser(source) as parser:
             for strategy in ("long-tail", "random"):
                 wish = Definition(count=asked.count, strategy=strategy)  # type: ignore[arg-type]
-                made = collect(from_dataset(train_set, parser), parser.spec, wish, train_set.root.name, "the dataset")
+                made = collect(
+                    from_dataset(train_set, parser),
+                    parser.spec,
+                    wish,
+                    source=train_set.root.name,
+                    labelled_by="the dataset",
+                )
                 sets[strategy] = Path(folder) / f"{strategy}.npz"
                 made.save(sets[strategy])
         for name, how in VARIANTS.items():

@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 
 from edge_segface.data import Dataset, open_dataset
-from edge_segface.data.augment.colour import as_a_camera_sees_it
+from edge_segface.data.augment.photometric import distort_colours
 from edge_segface.data.synthetic.backdrops import BackdropPool
-from edge_segface.data.synthetic.scenes import Scene, compose
+from edge_segface.data.synthetic.scenes import Scene, compose_scene
 from edge_segface.draw import overlay as picture_of
 from edge_segface.evaluate import in_the_models_words
 from edge_segface.face.finder import FaceFinder
@@ -102,8 +102,8 @@ def held_out_scene(heads: Dataset, number: int) -> Scene:
     tallest = TALL[1] if count <= 1 else TALL[1] / 2
     tall = [math.exp(rng.uniform(math.log(TALL[0]), math.log(tallest))) for _ in range(count)]
     some = [heads[int(index)] for index in rng.integers(0, len(heads), count + 3)]
-    scene = compose(some[:count], tall, SIZE_WH, rng, BackdropPool(heads.space, some[count:]))
-    return Scene(as_a_camera_sees_it(scene.image_bgr, rng), scene.labels, scene.face_boxes_xyxy)
+    scene = compose_scene(some[:count], tall, SIZE_WH, rng, BackdropPool(heads.space, some[count:]))
+    return Scene(distort_colours(scene.image_bgr, rng), scene.labels, scene.face_boxes_xyxy)
 
 
 def matched(found: list[Face], scene: Scene) -> tuple[list[bool], int]:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.data.components import component_counts
-from edge_segface.data.dataset import SQUASHED, Dataset, Sample, resized_labels
-from edge_segface.data.geometry import squeezed
+from edge_segface.data.geometry import resize_labels, squash_image
+from edge_segface.data.sample import Dataset, Sample
 from edge_segface.errors import DatasetError
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import UInt8Array
@@ -101,7 +101,7 @@ def scored(
     for sample, labels in parsed(parser, dataset, fit or fit_of(dataset)):
         truth = sample.labels
         if score_size is not None:
-            truth, labels = (resized_labels(array, (score_size, score_size)) for array in (truth, labels))
+            truth, labels = (resize_labels(array, (score_size, score_size)) for array in (truth, labels))
         scores.matrix.update(labels, truth)
         classes = len(parser.space)
         scores.broken[:] += np.abs(component_counts(labels, classes) - component_counts(truth, classes))
@@ -110,7 +110,7 @@ def scored(
 
 
 def fit_of(dataset: Dataset) -> Fit:
-    return "squash" if dataset.kind in SQUASHED else "whole"
+    return "squash" if dataset.squashed else "whole"
 
 
 def in_the_models_words(dataset: Dataset, space: LabelSpace) -> Dataset:
@@ -132,7 +132,7 @@ def parsed(parser: FaceParser, dataset: Dataset, fit: Fit) -> Iterator[tuple[Sam
             yield from ((sample, found.labels) for sample, found in zip(samples, maps, strict=True))
             continue
         size = parser.spec.input_size
-        squares = np.stack([squeezed(sample.image_bgr, size) for sample in samples])
+        squares = np.stack([squash_image(sample.image_bgr, size) for sample in samples])
         if landmarks is not None:
             landmarks = [
                 points * (size / sample.labels.shape[1], size / sample.labels.shape[0])
@@ -140,7 +140,7 @@ def parsed(parser: FaceParser, dataset: Dataset, fit: Fit) -> Iterator[tuple[Sam
             ]
         for sample, labels in zip(samples, parser.parse_squares(squares, landmarks), strict=True):
             height, width = sample.labels.shape
-            yield sample, resized_labels(labels, (width, height))
+            yield sample, resize_labels(labels, (width, height))
 
 
 def rounded(score: float) -> float | None:

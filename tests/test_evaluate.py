@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_segface.data import Dataset, open_dataset
-from edge_segface.data.dataset import Sample
+from edge_segface.data.sample import Sample
 from edge_segface.errors import DatasetError
 from edge_segface.evaluate import HELEN_MERGED, Scores, scored
 from edge_segface.face.parser import FaceParser
@@ -19,7 +19,7 @@ from edge_segface.frames import RoI, crop
 from edge_segface.labels import CELEBAMASK19, HELEN11, LAPA11
 from edge_segface.metrics import ConfusionMatrix
 from tests.conftest import assert_one_line_error, run_cli
-from tests.trees import write_folder
+from tests.support.datasets import write_folder
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_lapa_is_squeezed_to_the_square_and_folders_are_not(photographs: Dataset
     with FaceParser("edge-256") as parser:
         whole, squeezed = (scored(parser, wide, fit=fit).matrix.counts for fit in ("whole", "squash"))
         assert np.array_equal(scored(parser, wide).matrix.counts, whole)
-        assert np.array_equal(scored(parser, replace(wide, kind="lapa")).matrix.counts, squeezed)
+        assert np.array_equal(scored(parser, replace(wide, squashed=True)).matrix.counts, squeezed)
     assert not np.array_equal(whole, squeezed)
 
 

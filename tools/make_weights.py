@@ -22,7 +22,8 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.labels import label_space
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
 from edge_segface.quantize.accuracy_gate import AccuracyGate
-from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.collect import collect
+from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.pipeline import reduce_precision
 
@@ -46,7 +47,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pictures, out = Path(folder) / "set.npz", FOLDER / "edge-256-int8.onnx"
         with FaceParser(exported.path) as parser:
-            collect(from_dataset(train_set, parser), parser.spec, Definition(), "train", "the dataset").save(pictures)
+            collect(
+                from_dataset(train_set, parser), parser.spec, Definition(), source="train", labelled_by="the dataset"
+            ).save(pictures)
         result = reduce_precision(exported.path, "int8", pictures, out, judge=AccuracyGate(val_set, MAX_DROP))
     assert result.verdict is not None
     say(

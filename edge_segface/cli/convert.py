@@ -26,6 +26,7 @@ from edge_segface.cli.options import (
     RuntimeOption,
     SkipBad,
     Threads,
+    engine_options,
     json_writer,
     open_gate,
 )
@@ -128,7 +129,27 @@ def calibrate(
     provider: Provider = "cpu",
 ) -> None:
     """Choose the images that quantization is calibrated on."""
-    raise NotImplementedError
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.face.parser import FaceParser
+    from edge_segface.quantize.calibration import collect
+    from edge_segface.quantize.calibration.definition import merge_definition
+
+    merged = merge_definition(
+        definition, dataset=dataset, split=split, labels=labels, count=count, strategy=strategy, seed=seed
+    )
+    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser, progress_bar() as progress:
+        made = collect.calibrate(
+            parser,
+            merged,
+            out,
+            data=data,
+            source=source,
+            seconds=seconds,
+            every=every,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+    typer.echo(f"{made.report}\nwrote {made.files[0]}, {made.files[1]} and {made.files[2]}")
 
 
 def quantize(

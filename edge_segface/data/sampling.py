@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, in which order, and which process sees which of them."""
+"""The order of samples in an epoch, how often each is repeated, and which process gets which."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Place = tuple[int, int, int]  # epoch, place in its order, index of the picture
+Place = tuple[int, int, int]  # epoch, position in its order, index of the sample
 
 
-def repeat_factors(shown: npt.NDArray[np.bool_], threshold: float) -> npt.NDArray[np.float64]:
-    """(pictures, classes), which classes a picture shows -> how often a picture is to come in an epoch.
+def repeat_factors(present: npt.NDArray[np.bool_], threshold: float) -> npt.NDArray[np.float64]:
+    """Return how often each sample is to appear in an epoch, given which classes it shows (samples, classes).
 
-    A picture comes max over its classes of sqrt(threshold / share of pictures with the class) times, at least once.
+    The factor is the maximum over its classes of sqrt(threshold / share of samples with the class), at least 1.
     """
-    share = np.maximum(shown.mean(axis=0), 1e-12)
-    of_class = np.sqrt(threshold / share)
-    factors: npt.NDArray[np.float64] = np.maximum(1.0, np.where(shown, of_class, 0.0).max(axis=1))
+    share = np.maximum(present.mean(axis=0), 1e-12)
+    class_factors = np.sqrt(threshold / share)
+    factors: npt.NDArray[np.float64] = np.maximum(1.0, np.where(present, class_factors, 0.0).max(axis=1))
     return factors
 
 
 def epoch_order(factors: npt.NDArray[np.float64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Indices of an epoch: each as often as its factor says on average, always the same number of them."""
+    """Return the sample indices of an epoch. Each appears as often as its factor on average; the length is constant."""
     rng = np.random.default_rng([seed, epoch])
     ends = np.floor(np.cumsum(factors) + rng.random()).astype(np.int64)
     repeated = np.repeat(np.arange(len(factors)), np.diff(ends, prepend=0))
@@ -34,15 +34,14 @@ def epoch_order(factors: npt.NDArray[np.float64], seed: int, epoch: int) -> npt.
 
 @dataclass(frozen=True)
 class Batches:
-    """One process's batches, from a step on to the end of training; a step has `accumulate` of them.
+    """Yields the batches of one process, `accumulate` per step, from `start_step` to the end of training.
 
-    Over all processes a step shows the same pictures whatever their number. The last, incomplete step of an epoch is
-    left out.
+    The samples of a step are the same for any number of processes. The last, incomplete step of an epoch is dropped.
     """
 
     factors: npt.NDArray[np.float64]
     seed: int
-    batch: int  # of all processes, one step
+    batch: int  # samples of one step, over all processes
     epochs: int
     start_step: int = 0
     rank: int = 0
@@ -54,11 +53,11 @@ class Batches:
         return int(np.floor(self.factors.sum() + 1e-9)) // self.batch
 
     def __iter__(self) -> Iterator[list[Place]]:
-        each = self.batch // (self.processes * self.accumulate)
+        size = self.batch // (self.processes * self.accumulate)
         for epoch in range(self.start_step // self.steps_per_epoch, self.epochs):
             order = epoch_order(self.factors, self.seed, epoch)
             first = max(0, self.start_step - epoch * self.steps_per_epoch)
             for step in range(first, self.steps_per_epoch):
                 for part in range(self.accumulate):
-                    start = step * self.batch + (part * self.processes + self.rank) * each
-                    yield [(epoch, place, int(order[place])) for place in range(start, start + each)]
+                    start = step * self.batch + (part * self.processes + self.rank) * size
+                    yield [(epoch, position, int(order[position])) for position in range(start, start + size)]

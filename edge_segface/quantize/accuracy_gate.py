@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.data import Dataset
-from edge_segface.data.dataset import class_pixels
+from edge_segface.data.check import class_pixels
 from edge_segface.errors import QuantizeError
 from edge_segface.evaluate import Scores, scored
 from edge_segface.face.parser import FaceParser

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from edge_segface.data import Dataset
-from edge_segface.data.augment.augment import letterboxed
+from edge_segface.data.augment import letterboxed
 from edge_segface.errors import TrainingError
 from edge_segface.evaluate import batches_of, scored
 from edge_segface.face.parser import FaceParser

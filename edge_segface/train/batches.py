@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from edge_segface.data.augment.augment import Augmentation
+from edge_segface.data.augment import Augmentation
 from edge_segface.data.components import label_components
 from edge_segface.data.sampling import Batches, Place
 from edge_segface.errors import EdgeSegfaceError, SampleLostError, TrainingError

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from edge_segface.data import Dataset
-from edge_segface.data.augment.augment import augmentation
-from edge_segface.data.dataset import class_pixels, in_memory, resized_labels
+from edge_segface.data.augment import make_augmentation
+from edge_segface.data.check import class_pixels, in_memory
+from edge_segface.data.geometry import resize_labels
 from edge_segface.data.sampling import Batches, repeat_factors
 from edge_segface.draw import colour, overlay
 from edge_segface.errors import EdgeSegfaceError, TrainingError
@@ -136,7 +137,7 @@ def train(
     else:
         training.on_leader(lambda: run.begin(recipe, data))
         training.save()  # whatever ends the run from here on, it can go on
-    augment = augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
+    augment = make_augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
     places = AugmentedDataset(augment, train_set.names, recipe.seed, recipe.consensus)
     stream = loader(places, batches, machines.workers, pin=fabric.device.type == "cuda")
     return training.follow(stream, on_progress)
@@ -366,7 +367,7 @@ def described(dataset: Dataset) -> dict[str, Any]:
         "label_space": dataset.space.name,
         "pictures": len(dataset),
         "names_sha256": digest_of(dataset.names),
-        "left_out": sum(map(len, dataset.left_out.values())),
+        "left_out": sum(map(len, dataset.skipped.values())),
     }
 
 
@@ -381,5 +382,5 @@ def examples(parser: FaceParser, dataset: Dataset, size: int) -> Iterator[UInt8A
         shrink = min(1.0, size / max(labels.shape))
         size_wh = max(1, round(labels.shape[1] * shrink)), max(1, round(labels.shape[0] * shrink))
         image = np.asarray(cv2.resize(sample.image_bgr, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        found, truth = (ClassMap(resized_labels(ids, size_wh), parser.space) for ids in (labels, sample.labels))
+        found, truth = (ClassMap(resize_labels(ids, size_wh), parser.space) for ids in (labels, sample.labels))
         yield np.hstack((image, overlay(image, found), colour(truth)))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from edge_segface.data.augment.augment import AUGMENTATIONS, Camera
+from edge_segface.data.augment import AUGMENTATIONS, CameraSettings
 from edge_segface.errors import TrainingError
 from edge_segface.model.build import PRESETS
 from edge_segface.spec import SIZES
@@ -119,7 +119,7 @@ class Recipe:
     dice: float = 0.5
     ema: float | None = None
     augmentation: str = "none"
-    camera: Camera = field(default_factory=Camera)
+    camera: CameraSettings = field(default_factory=CameraSettings)
     repeat_threshold: float = 0.0  # images with a class rarer than this are drawn more often
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)

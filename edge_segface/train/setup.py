@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
-from edge_segface.data.dataset import Dataset
+from edge_segface.data.sample import Dataset
 from edge_segface.data.sampling import Batches
 from edge_segface.errors import TrainingError, first_line
 from edge_segface.labels import label_space

@@ -12,16 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from edge_segface.cli.app import app
 from typer.testing import CliRunner
 
 from edge_segface import __version__
 from edge_segface.assets import FOLDER, PORTRAIT
-from edge_segface.cli.app import app
 from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
 from tests.conftest import ROOT, assert_one_line_error, run_cli
-from tests.trees import write_folder
+from tests.support.datasets import write_folder
 
 
 def test_parse_writes_ids_and_overlays_and_goes_on_after_a_bad_file(tmp_path: Path, drawn_face: np.ndarray) -> None:

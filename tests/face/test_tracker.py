@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_segface.assets import PORTRAIT
 from edge_segface.camera.sources import DemoSource
-from edge_segface.data.synthetic.backdrops import drawn
+from edge_segface.data.synthetic.backdrops import draw_backdrop
 from edge_segface.data.synthetic.drawn import Person, draw_person
 from edge_segface.errors import ModelError
 from edge_segface.face.parser import FaceParser
@@ -270,7 +270,7 @@ def test_the_stabiliser_takes_logits(tmp_path: Path) -> None:
 def test_a_drawn_clip_with_known_boxes_and_labels(parser: FaceParser, seed: int) -> None:
     """A face that moves, grows, turns, leaves to the side and returns: where it is, and which pixels are its."""
     rng = np.random.default_rng(seed)
-    person, backdrop = Person.any(rng, 0.3), drawn((640, 480), rng)
+    person, backdrop = Person.any(rng, 0.3), draw_backdrop((640, 480), rng)
     tracker, watch = FaceTracker(parser), Stopwatch()
     there = held = extra = 0
     agreement = []

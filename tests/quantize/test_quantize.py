@@ -28,7 +28,8 @@ from edge_segface.model.checkpoint import load_weights
 from edge_segface.models import resolve
 from edge_segface.quantize.accuracy_gate import AccuracyDrop, AccuracyGate
 from edge_segface.quantize.calibration.artefact import CalibrationSet, hashes
-from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.collect import collect
+from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.lint import lint
 from edge_segface.quantize.modelopt import QuantizedModel, check_one_runtime, load_float
@@ -52,9 +53,13 @@ def faces() -> Dataset:
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("calibration") / "set.npz"
     with FaceParser("edge-256") as parser:
-        collect(from_dataset(open_drawn("val"), parser), parser.spec, Definition(count=8), "drawn", "the dataset").save(
-            path
-        )
+        collect(
+            from_dataset(open_drawn("val"), parser),
+            parser.spec,
+            Definition(count=8),
+            source="drawn",
+            labelled_by="the dataset",
+        ).save(path)
     return path
 
 
@@ -301,7 +306,11 @@ def test_paper_at_512_is_quantized_too(tmp_path: Path, official_checkpoints: dic
     export_onnx(load_weights(official_checkpoints["celebamask19"]), source, size=512)
     with FaceParser(source) as parser:
         made = collect(
-            from_dataset(open_drawn("val"), parser), parser.spec, Definition(count=8), "drawn", "the dataset"
+            from_dataset(open_drawn("val"), parser),
+            parser.spec,
+            Definition(count=8),
+            source="drawn",
+            labelled_by="the dataset",
         )
     made.save(tmp_path / "set.npz")
     result = reduce_precision(source, "int8", tmp_path / "set.npz", tmp_path / "paper-512-int8.onnx")
@@ -337,7 +346,7 @@ def test_what_cannot_be_quantized_says_why(
         reduce_precision(tmp_path / "text.onnx", "int8", calibration, out)
     full = CalibrationSet.load(calibration)
     small = np.ascontiguousarray(full.images_bgr[:, ::2, ::2])
-    CalibrationSet(small, replace(full.facts, input_size=128, sha256=hashes(small))).save(tmp_path / "small.npz")
+    CalibrationSet(small, replace(full.info, input_size=128, sha256=hashes(small))).save(tmp_path / "small.npz")
     with pytest.raises(CalibrationError, match="not made for edge-256"):
         reduce_precision(BUNDLED, "int8", tmp_path / "small.npz", out)
     with pytest.raises(QuantizeError, match="name an .onnx file"):

@@ -108,7 +108,7 @@ def test_pieces_are_connected_of_one_class_and_the_largest() -> None:
     assert len(set(pieces[labels == 2])) == 1  # corners connect
     assert len(set(pieces.ravel())) == 3
     assert set(label_components(labels, min_area=3).ravel()) == {0, 1, 2}
-    assert (label_components(labels, most=1) == 1).sum() == 10
+    assert (label_components(labels, max_count=1) == 1).sum() == 10
     assert component_counts(labels, 4).tolist() == [1, 1, 1, 0]
 
 

@@ -34,7 +34,7 @@ from edge_segface.train.recipe import Recipe, load_recipe
 from edge_segface.train.run_folder import RunFolder
 from edge_segface.train.setup import Devices, starting_network
 from tests.conftest import assert_one_line_error, run_cli
-from tests.trees import write_folder, write_lapa
+from tests.support.datasets import write_folder, write_lapa
 
 TINY = (
     "size=128",

@@ -1,4 +1,4 @@
-"""The five points that the RoI tanh warp needs, from the landmark schemes of the datasets."""
+"""The five landmarks that the RoI tanh warp needs, computed from those of the datasets."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_segface.data.dataset import Points, SampleError
+from edge_segface.data.sample import Points, SampleError
 
-# The five points are eyes, nose tip and mouth corners, left of the picture first: each the mean of these landmarks.
+# Eyes, nose tip and mouth corners, those on the left of the image first: each is the mean of these landmarks.
 FIVE_OF_106 = ((74, 104), (83, 105), (54,), (84,), (90,))  # LaPa
 FIVE_OF_68 = (tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,))  # Helen
 
 
 def five_points(landmarks_xy: Points, scheme: tuple[tuple[int, ...], ...]) -> Points:
+    """Reduce landmarks (n, 2) to five (5, 2)."""
     return np.stack([landmarks_xy[list(indices)].mean(axis=0) for indices in scheme])
 
 
 def read_points(path: Path, count: int) -> Points:
-    """Lines of `x y`, the first line their number."""
+    """Read a file that holds the number of points and then one `x y` per line."""
     try:
         numbers = [float(word) for word in path.read_text(encoding="utf-8").split()]
     except FileNotFoundError as error:

@@ -1,32 +1,20 @@
-"""LaPa as it is published: train, val and test, each with images, labels and 106 landmarks."""
+"""LaPa as published: train, val and test, each with images, labels and 106 landmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge_segface.data.dataset import (
-    Dataset,
-    Sample,
-    check_ids,
-    check_split,
-    not_laid_out,
-    read_mask,
-    read_sample_image,
-)
+from edge_segface.data.readers.files import check_ids, read_mask, read_sample_image
 from edge_segface.data.readers.landmarks import FIVE_OF_106, five_points, read_points
-from edge_segface.labels import LAPA11
+from edge_segface.data.sample import Dataset, Sample
+from edge_segface.labels import LabelSpace
 
-SPLITS = ("train", "val", "test")
 
-
-def open_lapa(root: Path, split: str) -> Dataset:
-    check_split(split, SPLITS)
+def open_lapa(root: Path, split: str, space: LabelSpace) -> Dataset:
+    """Open one split; every sample has five landmarks."""
     folder = root / split
-    for needed in ("images", "labels", "landmarks"):
-        if not (folder / needed).is_dir():
-            raise not_laid_out("lapa", root, f"folder {split}/{needed}")
-    pictures = {path.stem for path in (folder / "images").glob("*.jpg")}
+    images = {path.stem for path in (folder / "images").glob("*.jpg")}
     masks = {path.stem for path in (folder / "labels").glob("*.png")}
 
     def files(name: str) -> Iterable[Path]:
@@ -37,8 +25,8 @@ def open_lapa(root: Path, split: str) -> Dataset:
         )
 
     def read(name: str) -> Sample:
-        picture, mask, landmarks = files(name)
+        image, mask, landmarks = files(name)
         points = five_points(read_points(landmarks, 106), FIVE_OF_106)
-        return Sample(name, read_sample_image(picture), check_ids(read_mask(mask), LAPA11), points)
+        return Sample(name, read_sample_image(image), check_ids(read_mask(mask), space), points)
 
-    return Dataset("lapa", root, split, LAPA11, tuple(sorted(pictures | masks)), read, files)
+    return Dataset("lapa", root, split, space, tuple(sorted(images | masks)), read, files, squashed=True)

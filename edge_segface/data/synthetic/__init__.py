@@ -1,0 +1,1 @@
+"""Synthetic images with exact labels: drawn faces, composed scenes, backdrops and pasted parts."""

@@ -1,7 +1,7 @@
-"""Rare parts borrowed from other pictures: glasses, earrings and necklaces put onto faces that have none.
+"""Paste rare parts (glasses, earrings, necklaces) from one face onto another that has none.
 
-A necklace is in one picture of twenty. Cut out by its labels and put where the other face's eyes and mouth say that it
-belongs, it trains the network on many more necks. Hats are left alone: the hair that they hide cannot be taken away.
+A necklace is in one image of twenty. Cut out by its labels and aligned by the eyes and the mouth of the other face, it
+trains the network on many more necks. Hats are excluded: the hair that a hat hides cannot be removed.
 """
 
 from __future__ import annotations
@@ -10,89 +10,97 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.data.dataset import Points, Sample
 from edge_segface.data.geometry import Matrix, warp_image, warp_labels
+from edge_segface.data.sample import Points, Sample
 from edge_segface.frames import UInt8Array
 from edge_segface.labels import LabelSpace
 
-# What a borrowed part may lie on.
-GROUNDS = {
+# Pasted part -> parts of the other face that it may cover.
+MAY_COVER = {
     "necklace": ("neck", "cloth"),
     "earring": ("hair", "neck", "cloth", "background", "left_ear", "right_ear", "skin"),
     "glasses": ("skin", "left_eye", "right_eye", "left_brow", "right_brow", "nose", "hair", "left_ear", "right_ear"),
 }
-BELONGING = {"glasses": ("left_eye", "right_eye")}  # seen through it, so it comes along
+SEEN_THROUGH = {"glasses": ("left_eye", "right_eye")}  # pasted together with the part
 ANCHORS = ("left_eye", "right_eye", "nose", "lower_lip", "upper_lip")
 MIN_PIXELS = 60
+MIN_ANCHOR_PIXELS = 20
 MAX_TURN_DEG = 30
-MAX_OFF = 0.35  # of the height from eyes to lips: faces that look elsewhere
+MAX_MISALIGNMENT = 0.35  # of the height from eyes to lips; faces in other poses align worse
 
 
-def lenders(pixels: npt.NDArray[np.int64], space: LabelSpace) -> dict[str, npt.NDArray[np.int64]]:
-    """(pictures, classes), pixels of each class -> part, and which pictures have enough of it to lend."""
-    found = {
-        part: np.flatnonzero(pixels[:, space.id_of(part)] >= MIN_PIXELS) for part in GROUNDS if part in space.parts
+def find_donors(pixels: npt.NDArray[np.int64], space: LabelSpace) -> dict[str, npt.NDArray[np.int64]]:
+    """Return, for each part that can be pasted, the indices of the samples that show enough of it.
+
+    `pixels` (samples, classes) counts the pixels of each class.
+    """
+    donors = {
+        part: np.flatnonzero(pixels[:, space.id_of(part)] >= MIN_PIXELS) for part in MAY_COVER if part in space.parts
     }
-    return {part: indices for part, indices in found.items() if indices.size}
+    return {part: indices for part, indices in donors.items() if indices.size}
 
 
-def lend(lender: Sample, part: str, to: Sample, space: LabelSpace, rng: np.random.Generator) -> Sample:
-    """`to` with the part of `lender`; unchanged if it has that part, or if the faces look different ways."""
-    wanted = space.id_of(part)
-    if (to.labels == wanted).any():
-        return to
-    matrix = laid_over(lender.labels, to.labels, space)
+def paste_part(donor: Sample, part: str, target: Sample, space: LabelSpace, rng: np.random.Generator) -> Sample:
+    """Return `target` with a part of `donor`; unchanged if it has that part already, or if the poses differ."""
+    part_id = space.id_of(part)
+    if (target.labels == part_id).any():
+        return target
+    matrix = align_faces(donor.labels, target.labels, space)
     if matrix is None:
-        return to
-    height, width = to.labels.shape
-    ids = warp_labels(lender.labels, matrix, (width, height))
-    ground = np.isin(to.labels, [space.id_of(name) for name in GROUNDS[part] if name in space.parts])
-    comes = (ids == wanted) & ground
-    if comes.sum() < MIN_PIXELS:
-        return to
-    labels = to.labels.copy()
-    labels[comes] = wanted
-    if belonging := [space.id_of(name) for name in BELONGING.get(part, ())]:
-        filled = cv2.morphologyEx(comes.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8)) > 0
-        seen_through = filled & np.isin(ids, belonging) & ground
-        labels[seen_through] = ids[seen_through]
-        comes = comes | seen_through
-    picture = _in_the_light_of(lender, to, warp_image(lender.image_bgr, matrix, (width, height)), rng)
-    soft = cv2.GaussianBlur(cv2.dilate(comes.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), 1.0)[..., None]
-    image = np.asarray(np.rint(to.image_bgr * (1 - soft) + picture * soft), dtype=np.uint8)
-    return Sample(to.name, image, labels, to.landmarks_xy)
+        return target
+    height, width = target.labels.shape
+    donor_ids = warp_labels(donor.labels, matrix, (width, height))
+    may_cover = np.isin(target.labels, _ids_of(MAY_COVER[part], space))
+    pasted = (donor_ids == part_id) & may_cover
+    if pasted.sum() < MIN_PIXELS:
+        return target
+    labels = target.labels.copy()
+    labels[pasted] = part_id
+    if seen_through := _ids_of(SEEN_THROUGH.get(part, ()), space):
+        filled = cv2.morphologyEx(pasted.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8)) > 0
+        inside = filled & np.isin(donor_ids, seen_through) & may_cover
+        labels[inside] = donor_ids[inside]
+        pasted = pasted | inside
+    warped = _match_brightness(warp_image(donor.image_bgr, matrix, (width, height)), donor, target, rng)
+    alpha = cv2.GaussianBlur(cv2.dilate(pasted.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), 1.0)[..., None]
+    image = np.asarray(np.rint(target.image_bgr * (1 - alpha) + warped * alpha), dtype=np.uint8)
+    return Sample(target.name, image, labels, target.landmarks_xy)
 
 
-def laid_over(source: UInt8Array, target: UInt8Array, space: LabelSpace) -> Matrix | None:
-    """The similarity that takes the eyes, nose and lips of one face to those of another."""
-    pairs = [
-        (_middle(source == space.id_of(part)), _middle(target == space.id_of(part)))
-        for part in ANCHORS
-        if part in space.parts
-    ]
-    both = [(here, there) for here, there in pairs if here is not None and there is not None]
-    if len(both) < 3:
+def align_faces(source: UInt8Array, target: UInt8Array, space: LabelSpace) -> Matrix | None:
+    """Return the similarity that moves eyes, nose and lips of one label map onto another's; None if they do not fit."""
+    parts = _ids_of(ANCHORS, space)
+    centres = [(_centre(source == part), _centre(target == part)) for part in parts]
+    pairs = [(one, other) for one, other in centres if one is not None and other is not None]
+    if len(pairs) < 3:
         return None
-    here, there = (np.array([pair[side] for pair in both]) @ (1, 1j) for side in (0, 1))  # points as complex numbers
-    spread = here - here.mean()
-    turn = np.vdot(spread, there - there.mean()) / np.vdot(spread, spread).real  # least squares: scale and angle in one
-    off = np.abs(turn * spread - (there - there.mean())).max()
-    if not 0.5 < abs(turn) < 2 or abs(np.angle(turn, deg=True)) > MAX_TURN_DEG or off > MAX_OFF * np.ptp(there.imag):
+    points, target_points = (np.array([pair[side] for pair in pairs]) @ (1, 1j) for side in (0, 1))  # x + iy
+    offsets, target_offsets = points - points.mean(), target_points - target_points.mean()
+    turn = np.vdot(offsets, target_offsets) / np.vdot(offsets, offsets).real  # least squares: scale and angle in one
+    error = np.abs(turn * offsets - target_offsets).max()
+    height = np.ptp(target_points.imag)
+    if not 0.5 < abs(turn) < 2 or abs(np.angle(turn, deg=True)) > MAX_TURN_DEG or error > MAX_MISALIGNMENT * height:
         return None
     linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
-    shift = there.mean() - turn * here.mean()
+    shift = target_points.mean() - turn * points.mean()
     return np.column_stack((linear, (shift.real, shift.imag)))
 
 
-def _middle(mask: np.ndarray) -> Points | None:
+def _ids_of(parts: tuple[str, ...], space: LabelSpace) -> list[int]:
+    return [space.id_of(part) for part in parts if part in space.parts]
+
+
+def _centre(mask: npt.NDArray[np.bool_]) -> Points | None:
     moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
-    if moments["m00"] < 20:
+    if moments["m00"] < MIN_ANCHOR_PIXELS:
         return None
     return np.array([moments["m10"], moments["m01"]]) / moments["m00"]
 
 
-def _in_the_light_of(lender: Sample, to: Sample, picture: UInt8Array, rng: np.random.Generator) -> Points:
-    """As bright as the borrower's picture, give or take."""
-    gain = (float(to.image_bgr.mean()) + 20) / (float(lender.image_bgr.mean()) + 20)
-    lit: Points = np.clip(picture * np.float32(np.clip(gain, 0.6, 1.6) * rng.uniform(0.85, 1.15)), 0, 255)
-    return lit
+def _match_brightness(
+    image: UInt8Array, donor: Sample, target: Sample, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Scale an image of the donor to the brightness of the target, with some variation."""
+    gain = (float(target.image_bgr.mean()) + 20) / (float(donor.image_bgr.mean()) + 20)
+    scaled: npt.NDArray[np.float64] = image * np.float32(np.clip(gain, 0.6, 1.6) * rng.uniform(0.85, 1.15))
+    return np.clip(scaled, 0, 255)

@@ -1,1 +1,1 @@
-"""Calibration sets: the pictures that tell a quantizer what numbers flow. No torch: a device can collect them."""
+"""Calibration sets: the images on which int8 quantization measures value ranges. Needs no torch."""

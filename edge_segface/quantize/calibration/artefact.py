@@ -1,4 +1,4 @@
-"""A calibration set as a file: squares as the deploy graph eats them, and where they come from."""
+"""A calibration set as a file: crops in the input format of the deploy graph, and where they come from."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,14 +15,15 @@ from edge_segface.errors import CalibrationError, first_line
 from edge_segface.files import written_whole
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
+from edge_segface.typed import from_plain
 
 FORMAT = "edge-segface calibration set 1"
-LEAST = 8  # fewer pictures say little about the range of anything
+MIN_IMAGES = 8  # fewer say little about value ranges
 
 
 @dataclass(frozen=True)
 class CalibrationInfo:
-    """All that is known of a set, beside its pictures."""
+    """What is known about a set besides its images. The names of the fields are part of the file format."""
 
     input_size: int
     warp: str | None
@@ -33,46 +32,50 @@ class CalibrationInfo:
     strategy: str
     seed: int
     names: tuple[str, ...]
-    sha256: tuple[str, ...]  # of each picture
-    candidates: int  # that there were to choose from
-    pictures_with: dict[str, int]  # part -> pictures of the set that show it
+    sha256: tuple[str, ...]  # one per image
+    candidates: int  # images that the set was selected from
+    pictures_with: dict[str, int]  # part -> images of the set that show it
     pixels_of: dict[str, int]  # part -> its pixels in the set
     labelled_by: str  # the dataset, or the model that parsed the candidates
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationSet:
+    """Images to calibrate a model on, with a record of their origin."""
+
     images_bgr: UInt8Array  # n s s 3
-    facts: CalibrationInfo
+    info: CalibrationInfo
 
     @property
     def sha256(self) -> str:
-        """Of the pictures, in order: what artefacts made with this set record."""
-        return hashlib.sha256("".join(self.facts.sha256).encode()).hexdigest()
+        """Digest of the images in their order; quantized models record it."""
+        return hashlib.sha256("".join(self.info.sha256).encode()).hexdigest()
 
     def check_for(self, spec: ModelSpec) -> None:
-        """Raises unless the set shows what this model eats."""
-        facts = self.facts
-        if (facts.input_size, facts.warp) != (spec.input_size, spec.warp):
+        """Raise unless the set fits the input of the model."""
+        info = self.info
+        if (info.input_size, info.warp) != (spec.input_size, spec.warp):
             raise CalibrationError(
                 f"this calibration set was not made for {spec.name}",
-                found=f"pictures of {facts.input_size} px" + (f" through {facts.warp}" if facts.warp else ""),
+                found=f"images of {info.input_size} px" + (f" with the {info.warp} warp" if info.warp else ""),
                 remedy=f"make one with: edge-segface calibrate --model {spec.name}",
             )
-        if len(self.images_bgr) < LEAST:
-            raise CalibrationError("a set needs more pictures", found=len(self.images_bgr), remedy=f"at least {LEAST}")
+        check_count(len(self.images_bgr))
 
     def save(self, path: Path) -> None:
+        """Write the set as a compressed .npz file."""
         check_suffix(path)
-        facts = json.dumps({"format": FORMAT, **asdict(self.facts)})
+        info = json.dumps({"format": FORMAT, **asdict(self.info)})
         with written_whole(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, images=self.images_bgr, facts=np.array(facts))
+            np.savez_compressed(file, images=self.images_bgr, facts=np.array(info))
 
     @classmethod
     def load(cls, path: Path) -> CalibrationSet:
+        """Read a set, and raise if it is damaged or was changed."""
         try:
             with np.load(path, allow_pickle=False) as content:
-                images, facts = content["images"], json.loads(str(content["facts"]))
+                images, info = content["images"], json.loads(str(content["facts"]))
+            loaded = cls(images, _info_from(info))
         except FileNotFoundError as error:
             raise CalibrationError(f"{path} does not exist", remedy="make it with: edge-segface calibrate") from error
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -81,31 +84,32 @@ class CalibrationSet:
                 found=first_line(error),
                 remedy="make one with: edge-segface calibrate",
             ) from error
-        loaded = cls(images, _facts(facts, path))
-        if images.dtype != np.uint8 or images.ndim != 4 or loaded.facts.sha256 != hashes(images):
+        if images.dtype != np.uint8 or images.ndim != 4 or loaded.info.sha256 != hashes(images):
             raise CalibrationError(
-                f"the pictures in {path} are not those that it was made of",
-                remedy="make it again; it was changed or damaged",
+                f"the images in {path} do not match their checksums",
+                remedy="make the set again; the file was changed or damaged",
             )
         return loaded
 
 
 def check_suffix(path: Path) -> None:
+    """Raise unless the path ends in .npz."""
     if path.suffix.lower() != ".npz":
         raise CalibrationError(f"cannot write {path}", found=path.suffix or "no suffix", remedy="name a .npz file")
 
 
+def check_count(count: int) -> None:
+    """Raise if a set would have too few images."""
+    if count < MIN_IMAGES:
+        raise CalibrationError("a calibration set needs more images", found=count, remedy=f"use at least {MIN_IMAGES}")
+
+
 def hashes(images_bgr: UInt8Array) -> tuple[str, ...]:
+    """Return the sha256 of each image."""
     return tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images_bgr)
 
 
-def _facts(content: Mapping[str, Any], path: Path) -> CalibrationInfo:
+def _info_from(content: object) -> CalibrationInfo:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CalibrationError(f"{path} is no calibration set of this version")
-    known: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name != "format"
-    }
-    try:
-        return CalibrationInfo(**known)
-    except TypeError as error:
-        raise CalibrationError(f"{path} is not a calibration set", found=error) from error
+        raise ValueError("another format or version")
+    return from_plain(CalibrationInfo, {key: value for key, value in content.items() if key != "format"})

@@ -1,140 +1,148 @@
-"""From pictures to a calibration set, with a report in words and a contact sheet to look at."""
+"""Select and write a calibration set."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
-import cv2
 import numpy as np
-import yaml
+import numpy.typing as npt
 
+from edge_segface.data import Dataset, open_dataset
 from edge_segface.errors import CalibrationError
+from edge_segface.face.parser import FaceParser
+from edge_segface.files import write_text
 from edge_segface.frames import UInt8Array
+from edge_segface.image_io import write_image
 from edge_segface.labels import LabelSpace
-from edge_segface.quantize.calibration.artefact import LEAST, CalibrationInfo, CalibrationSet, hashes
-from edge_segface.quantize.calibration.choose import ENOUGH_PICTURES, Candidate, choose, described, enough_pixels
-from edge_segface.quantize.calibration.sources import Square
+from edge_segface.models import mask_space
+from edge_segface.progress import NO_PROGRESS, Progress
+from edge_segface.quantize.calibration.artefact import (
+    MIN_IMAGES,
+    CalibrationInfo,
+    CalibrationSet,
+    check_suffix,
+    hashes,
+)
+from edge_segface.quantize.calibration.choose import Candidate, choose, make_candidate, min_class_pixels
+from edge_segface.quantize.calibration.definition import Definition
+from edge_segface.quantize.calibration.report import contact_sheet, report_text
+from edge_segface.quantize.calibration.sources import LabelledCrop, frames_of, from_dataset, from_frames
 from edge_segface.spec import ModelSpec
 
-Strategy = Literal["long-tail", "random"]
-TILE, COLUMNS = 96, 16
+
+@dataclass(frozen=True, eq=False)
+class CalibrationResult:
+    """A calibration set that was written, its report, and the files: set, report and contact sheet."""
+
+    calibration: CalibrationSet
+    report: str
+    files: tuple[Path, Path, Path]
 
 
-@dataclass(frozen=True)
-class Definition:
-    """Which pictures a set is chosen from, how many, and how."""
+def calibrate(
+    parser: FaceParser,
+    definition: Definition,
+    out: Path,
+    *,
+    data: Path | None = None,
+    source: str | None = None,
+    seconds: float = 60,
+    every: int = 10,
+    skip_bad: bool = False,
+    progress: Progress = NO_PROGRESS,
+) -> CalibrationResult:
+    """Select a calibration set and write it as `out` (.npz), with a report (.txt) and a contact sheet (.jpg) beside it.
 
-    dataset: str | None = None
-    split: str = "train"
-    labels: str | None = None
-    count: int = 256
-    strategy: Strategy = "long-tail"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.count, int) or self.count < LEAST:
-            raise CalibrationError("a set needs more pictures", found=self.count, remedy=f"at least {LEAST}")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise CalibrationError("a seed is a whole number from 0 on", found=self.seed)
-        if self.strategy not in ("long-tail", "random"):
-            raise CalibrationError(f"no strategy is called {self.strategy}", remedy="choose long-tail or random")
+    Images come from the dataset of the definition, in the folder `data`, or from an unlabelled `source`. A live source
+    is recorded for `seconds`; of it or of a video every `every`-th frame is used.
+    """
+    if (source is None) == (definition.dataset is None):
+        raise CalibrationError("calibration needs --dataset (with --data) or --source", remedy="give one of them")
+    check_suffix(out)
+    if source is None:
+        dataset = _open(definition, data, parser.space, skip_bad=skip_bad, progress=progress)
+        crops = from_dataset(dataset, parser, progress=progress)
+        origin, labelled_by = f"{dataset.kind} {dataset.root.name} {dataset.split}", "the dataset"
+    else:
+        crops = from_frames(frames_of(source, seconds, every, progress=progress), parser)
+        origin, labelled_by = Path(source).name, parser.spec.name
+    calibration = collect(crops, parser.spec, definition, source=origin, labelled_by=labelled_by)
+    report = report_text(calibration, parser.space)
+    return CalibrationResult(calibration, report, _write(calibration, report, out))
 
 
 def collect(
-    squares: Iterable[Square], spec: ModelSpec, wish: Definition, source: str, labelled_by: str
+    crops: Iterable[LabelledCrop], spec: ModelSpec, definition: Definition, source: str, labelled_by: str
 ) -> CalibrationSet:
-    """Looks at every square once and keeps those that are chosen. The same squares and seed give the same set."""
+    """Select a set from labelled crops. The same crops and seed give the same set.
+
+    `source` and `labelled_by` are recorded in the set: where the crops come from, and who labelled them.
+    """
     candidates: list[Candidate] = []
-    with tempfile.TemporaryFile() as store:  # there may be more squares than memory
-        for name, square, labels in squares:
-            candidates.append(described(name, square, labels, spec.space))
-            store.write(square.tobytes())
-        return _collected(candidates, store, spec, wish, source, labelled_by)
-
-
-def _collected(
-    candidates: list[Candidate], store: IO[bytes], spec: ModelSpec, wish: Definition, source: str, labelled_by: str
-) -> CalibrationSet:
-    if len(candidates) < LEAST:
-        raise CalibrationError(
-            "there is too little to calibrate on",
-            found=f"{len(candidates)} pictures that show anything",
-            remedy=f"give at least {LEAST}; black and empty frames do not count",
+    with tempfile.TemporaryFile() as store:  # all crops may need more memory than there is
+        for name, crop_bgr, labels in crops:
+            candidates.append(make_candidate(name, crop_bgr, labels, spec.space))
+            store.write(crop_bgr.tobytes())
+        if len(candidates) < MIN_IMAGES:
+            raise CalibrationError(
+                "there are too few images to calibrate on",
+                found=f"{len(candidates)} that are not blank",
+                remedy=f"give at least {MIN_IMAGES}",
+            )
+        selected = choose(
+            candidates,
+            definition.count,
+            spec.space,
+            size=spec.input_size,
+            seed=definition.seed,
+            strategy=definition.strategy,
         )
-    chosen = choose(candidates, wish.count, spec.space, spec.input_size, wish.seed, wish.strategy)
-    kept = np.stack([_square(store, index, spec.input_size) for index in chosen])
-    pixels = np.stack([candidates[index].pixels for index in chosen])
-    shows = pixels >= enough_pixels(spec.input_size)
-    facts = CalibrationInfo(
+        images = np.stack([_read_crop(store, index, spec.input_size) for index in selected])
+    pixels = np.stack([candidates[index].pixels for index in selected])
+    info = CalibrationInfo(
         input_size=spec.input_size,
         warp=spec.warp,
         label_space=spec.label_space,
         source=source,
-        strategy=wish.strategy,
-        seed=wish.seed,
-        names=tuple(candidates[index].name for index in chosen),
-        sha256=hashes(kept),
+        strategy=definition.strategy,
+        seed=definition.seed,
+        names=tuple(candidates[index].name for index in selected),
+        sha256=hashes(images),
         candidates=len(candidates),
-        pictures_with={part: int(count) for part, count in zip(spec.space.parts, shows.sum(axis=0), strict=True)},
-        pixels_of={part: int(count) for part, count in zip(spec.space.parts, pixels.sum(axis=0), strict=True)},
+        pictures_with=_by_part(spec.space, (pixels >= min_class_pixels(spec.input_size)).sum(axis=0)),
+        pixels_of=_by_part(spec.space, pixels.sum(axis=0)),
         labelled_by=labelled_by,
     )
-    return CalibrationSet(kept, facts)
+    return CalibrationSet(images, info)
 
 
-def _square(store: IO[bytes], index: int, size: int) -> UInt8Array:
+def _open(
+    definition: Definition, data: Path | None, space: LabelSpace, *, skip_bad: bool, progress: Progress
+) -> Dataset:
+    kind = str(definition.dataset)
+    labels = mask_space(definition.labels, kind, default=space)
+    dataset = open_dataset(kind, data, definition.split, labels, skip_bad=skip_bad, progress=progress)
+    for problem, names in dataset.skipped.items():
+        progress.note(f"skipped in {dataset.split}: {len(names)} with {problem}: {', '.join(names[:3])}")
+    return dataset
+
+
+def _read_crop(store: IO[bytes], index: int, size: int) -> UInt8Array:
     store.seek(index * size * size * 3)
     return np.frombuffer(store.read(size * size * 3), dtype=np.uint8).reshape(size, size, 3)
 
 
-def in_words(calibration: CalibrationSet, space: LabelSpace) -> str:
-    """What is in a set, and what is missing from it."""
-    facts, count = calibration.facts, len(calibration.images_bgr)
-    lines = [
-        f"{count} of {facts.candidates} pictures of {facts.source}, {facts.input_size} px, chosen by {facts.strategy}, "
-        f"seed {facts.seed}; labels by {facts.labelled_by}",
-        f"sha256 {calibration.sha256}",
-        "",
-        f"{'part':14} {'pictures':>8} {'pixels':>10}",
-    ]
-    tail = {space.parts[index] for index in space.long_tail}
-    for part in sorted(space.parts, key=lambda part: (part not in tail, facts.pictures_with[part])):
-        note = "  long tail" if part in tail else ""
-        lines.append(f"{part:14} {facts.pictures_with[part]:>8} {facts.pixels_of[part]:>10}{note}")
-    wanted = max(1, round(ENOUGH_PICTURES * count))
-    if few := [part for part in space.parts[1:] if facts.pictures_with[part] < wanted]:
-        lines += ["", f"in fewer than {wanted} pictures (an eighth): {', '.join(few)}; add pictures that show them"]
-    light = calibration.images_bgr.mean(axis=(1, 2, 3))
-    lines += [
-        "",
-        f"mean brightness from {light.min():.0f} to {light.max():.0f}, half of them below {np.median(light):.0f}",
-    ]
-    return "\n".join(lines) + "\n"
+def _by_part(space: LabelSpace, counts: npt.NDArray[np.int64]) -> dict[str, int]:
+    return {part: int(count) for part, count in zip(space.parts, counts, strict=True)}
 
 
-def contact_sheet(calibration: CalibrationSet) -> UInt8Array:
-    tiles = [
-        np.asarray(cv2.resize(image, (TILE, TILE), interpolation=cv2.INTER_AREA)) for image in calibration.images_bgr
-    ]
-    rows = -(-len(tiles) // COLUMNS)
-    sheet = np.full((rows * TILE, min(len(tiles), COLUMNS) * TILE, 3), 255, dtype=np.uint8)
-    for index, tile in enumerate(tiles):
-        top, left = index // COLUMNS * TILE, index % COLUMNS * TILE
-        sheet[top : top + TILE, left : left + TILE] = tile
-    return sheet
-
-
-def load_definition(path: Path) -> Definition:
-    """A YAML file of calibration/."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Definition(**content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f"{path} is not readable", found=" ".join(str(error).split())[:200]) from error
-    except TypeError as error:
-        keys = ", ".join(field.name for field in fields(Definition))
-        raise CalibrationError(f"{path} defines no calibration set", found=error, remedy=f"its keys: {keys}") from error
+def _write(calibration: CalibrationSet, report: str, out: Path) -> tuple[Path, Path, Path]:
+    text, sheet = out.with_suffix(".txt"), out.with_suffix(".jpg")
+    calibration.save(out)
+    write_text(report, text)
+    write_image(contact_sheet(calibration), sheet)
+    return out, text, sheet

@@ -1,4 +1,4 @@
-"""Small datasets in the layouts of the real ones, drawn."""
+"""Small datasets of drawn faces, in the layouts of the published ones."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_segface.data.dataset import Sample
-from edge_segface.data.synthetic.drawn import drawn_sample
+from edge_segface.data.sample import Points, Sample
+from edge_segface.data.synthetic.drawn import draw_sample
 from edge_segface.labels import CELEBAMASK19, LAPA11, LabelSpace, remap_table
 
 
 def face(number: int, size: int = 64) -> Sample:
-    return drawn_sample(f"{number}", size, np.random.default_rng(number))
+    """Draw the face that has this number in all the datasets below."""
+    return draw_sample(f"{number}", size, np.random.default_rng(number))
 
 
-def write_celebamask(root: Path, parts: dict[int, int], picture_size: int = 128) -> Path:
-    """`parts`: id in CelebA-HQ -> CelebA's partition. The mapping is as published: idx, orig_idx, orig_file."""
+def write_celebamask(root: Path, partition: dict[int, int], image_size: int = 128) -> Path:
+    """Write images and half as large masks; `partition` maps ids in CelebA-HQ to the parts of CelebA's partition."""
     (root / "CelebA-HQ-img").mkdir(parents=True)
-    mapping, partition = ["idx\torig_idx\torig_file"], []
-    for number, part in parts.items():
-        sample = face(number, picture_size // 2)
-        image = cv2.resize(sample.image_bgr, (picture_size, picture_size), interpolation=cv2.INTER_CUBIC)
+    mapping_lines, partition_lines = ["idx\torig_idx\torig_file"], []
+    for number, part in partition.items():
+        sample = face(number, image_size // 2)
+        image = cv2.resize(sample.image_bgr, (image_size, image_size), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(root / "CelebA-HQ-img" / f"{number}.jpg"), image)
         folder = root / "CelebAMask-HQ-mask-anno" / str(number // 2000)
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,14 +32,15 @@ def write_celebamask(root: Path, parts: dict[int, int], picture_size: int = 128)
                 mask = np.repeat((sample.labels == index)[..., None] * np.uint8(255), 3, axis=2)
                 cv2.imwrite(str(folder / f"{number:05d}_{name}.png"), mask)
         original = f"{(number * 7919) % 202599 + 1:06d}.jpg"
-        mapping.append(f"{number}\t{(number * 7919) % 202599}\t{original}")
-        partition.append(f"{original} {part}")
-    (root / "CelebA-HQ-to-CelebA-mapping.txt").write_text("\n".join(mapping) + "\n")
-    (root / "list_eval_partition.txt").write_text("\n".join(partition) + "\n")
+        mapping_lines.append(f"{number}\t{(number * 7919) % 202599}\t{original}")
+        partition_lines.append(f"{original} {part}")
+    (root / "CelebA-HQ-to-CelebA-mapping.txt").write_text("\n".join(mapping_lines) + "\n")
+    (root / "list_eval_partition.txt").write_text("\n".join(partition_lines) + "\n")
     return root
 
 
 def write_lapa(root: Path, counts: dict[str, int]) -> Path:
+    """Write so many samples of each split."""
     table = remap_table(CELEBAMASK19, LAPA11, drop_missing=True)
     for split, count in counts.items():
         for folder in ("images", "labels", "landmarks"):
@@ -53,6 +55,7 @@ def write_lapa(root: Path, counts: dict[str, int]) -> Path:
 
 
 def write_helen(root: Path, counts: dict[str, int]) -> Path:
+    """Write so many samples of each split."""
     table = remap_table(CELEBAMASK19, LAPA11, drop_missing=True)
     for split, count in counts.items():
         (root / split).mkdir(parents=True)
@@ -61,13 +64,14 @@ def write_helen(root: Path, counts: dict[str, int]) -> Path:
             sample = face(number, 96)
             cv2.imwrite(str(root / split / f"{number}_image.jpg"), sample.image_bgr)
             cv2.imwrite(str(root / split / f"{number}_label.png"), table[sample.labels])
-            points = 2 * landmarks_68(sample)  # the file is at twice the size
+            points = 2 * landmarks_68(sample)  # in pixels of an image twice as large
             lines.append(f"{number} " + " ".join(f"{value:.2f}" for value in points.ravel()))
         (root / split / "landmarks.txt").write_text("\n".join(lines) + "\n")
     return root
 
 
 def write_folder(root: Path, count: int, space: LabelSpace = CELEBAMASK19, size: int = 64) -> Path:
+    """Write samples 000, 001 and so on, with masks in a label space."""
     table = remap_table(CELEBAMASK19, space, drop_missing=True)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -78,8 +82,8 @@ def write_folder(root: Path, count: int, space: LabelSpace = CELEBAMASK19, size:
     return root
 
 
-def landmarks_106(sample: Sample) -> np.ndarray:
-    """The five known points where the scheme has them, others somewhere between."""
+def landmarks_106(sample: Sample) -> Points:
+    """Return LaPa's landmarks: the five known ones, and their mean for the others."""
     five = sample.landmarks_xy
     points = np.tile(five.mean(axis=0), (106, 1))
     points[[74, 83]] = five[:2] - np.array([1, 0])
@@ -88,7 +92,8 @@ def landmarks_106(sample: Sample) -> np.ndarray:
     return points
 
 
-def landmarks_68(sample: Sample) -> np.ndarray:
+def landmarks_68(sample: Sample) -> Points:
+    """Return Helen's landmarks: the five known ones, and their mean for the others."""
     five = sample.landmarks_xy
     points = np.tile(five.mean(axis=0), (68, 1))
     points[36:42], points[42:48] = five[0], five[1]
