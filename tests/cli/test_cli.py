@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from edge_segface.cli.app import app
 from typer.testing import CliRunner
 
 from edge_segface import __version__
 from edge_segface.assets import FOLDER, PORTRAIT
+from edge_segface.cli import app
 from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
@@ -78,11 +78,13 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
 def test_bad_input_is_one_line_and_exit_1(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "cut.onnx").write_bytes((FOLDER / "edge-256.onnx").read_bytes()[:1000])
-    assert_one_line_error(run_cli("parse", PORTRAIT, "--out", tmp_path / "file" / "x"), "cannot write", "name a place")
+    assert_one_line_error(
+        run_cli("parse", PORTRAIT, "--out", tmp_path / "file" / "x"), "cannot write", "choose a writable place"
+    )
     assert_one_line_error(
         run_cli("parse", PORTRAIT, "--out", tmp_path, "--model", "best"), "no bundled model", "edge-256"
     )
-    assert_one_line_error(run_cli("parse", tmp_path / "*.jpg", "--out", tmp_path), "no picture in")
+    assert_one_line_error(run_cli("parse", tmp_path / "*.jpg", "--out", tmp_path), "no image in")
     assert_one_line_error(run_cli("info", tmp_path / "cut.onnx"), "cut.onnx cannot be loaded")
     assert_one_line_error(run_cli("export", tmp_path / "none.pt", "--out", tmp_path / "x.onnx"), "does not exist")
     edge = FOLDER / "edge.pt"
@@ -150,7 +152,7 @@ def test_export_info_parse_from_an_official_checkpoint(official_checkpoints: dic
     assert (spec["preset"], spec["input_size"], spec["class_names"][13]) == ("paper", 128, "u_lip")
     assert run_cli("parse", PORTRAIT, "--model", model, "--out", tmp_path / "out").returncode == 0
     note = run_cli("export", official_checkpoints["lapa11"], "--out", tmp_path / "l.onnx", "--size", 128)
-    assert "taken for LaPa" in note.stderr
+    assert "assuming LaPa" in note.stderr
     unsuited = run_cli("parse", PORTRAIT, "--model", tmp_path / "l.onnx", "--out", tmp_path / "out")
     assert_one_line_error(unsuited, "needs five landmarks", "from Python")
 

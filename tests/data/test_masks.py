@@ -91,7 +91,7 @@ def test_missing_and_unreadable_files_are_named(tmp_path: Path) -> None:
 
 
 def test_ids_beyond_the_label_space_are_rejected() -> None:
-    with pytest.raises(SampleError, match=r"mask with ids beyond lapa11 \(found: id 18\)"):
+    with pytest.raises(SampleError, match=r"mask with ids outside lapa11 \(found: id 18\)"):
         check_ids(IDS, LAPA11)
 
 

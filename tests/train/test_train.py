@@ -478,7 +478,7 @@ def test_the_mean_of_weights_follows_its_formula() -> None:
             ("paper-lapa", "--dataset", "folder", "--data", "DATA", "--labels", "celebamask19"),
             ("roi-tanh needs five landmarks", "folder has none"),
         ),
-        (("paper-lapa", "--dataset", "folder", "--data", "DATA"), ("mask with ids beyond lapa11",)),
+        (("paper-lapa", "--dataset", "folder", "--data", "DATA"), ("mask with ids outside lapa11",)),
         (("drawn", "--set", "epoch=3"), ("unknown key epoch",)),
         (("drawn", "--labels", "lapa11"), ("drawn is labelled in celebamask19", "leave --labels out")),
         (("drawn", "--resume"), ("holds no run to go on with", "leave --resume out")),
