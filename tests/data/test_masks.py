@@ -1,4 +1,4 @@
-"""Masks are read as ids, whatever kind of PNG holds them; what holds no ids is rejected."""
+"""Masks are read as ids from every kind of PNG, and rejected if they hold anything else."""
 
 from __future__ import annotations
 

@@ -247,7 +247,7 @@ def test_a_picture_that_is_lost_meanwhile_is_one_line(tmp_path: Path, monkeypatc
     faces = open_dataset("folder", write_folder(tmp_path / "faces", 8), "all", CELEBAMASK19)
     monkeypatch.setattr("edge_segface.train.loop.IN_MEMORY_BYTES", 0)
     lost = tmp_path / "faces" / "images" / "005.jpg"
-    with pytest.raises(SampleLostError, match=r"^picture missing \(found: 005\.jpg\); mend it"):
+    with pytest.raises(SampleLostError, match=r"^image missing \(found: 005\.jpg\); mend it"):
         run_training(
             tmp_path / "run",
             recipe("epochs=20"),
