@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -20,8 +18,7 @@ from edge_segface.cli import app
 from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
-from tests.conftest import ROOT, assert_one_line_error, run_cli
-from tests.support.datasets import write_folder
+from tests.conftest import assert_one_line_error, run_cli
 
 
 def test_parse_writes_ids_and_overlays_and_goes_on_after_a_bad_file(tmp_path: Path, drawn_face: np.ndarray) -> None:
@@ -171,51 +168,3 @@ def test_demo_report_has_the_promised_keys(tmp_path: Path) -> None:
     assert set(report["stages_ms"]) == {"capture", "crop", "infer", "track", "paste", "draw", "sink"}
     assert report["faces_per_frame"] >= 1
     assert cv2.imread(str(tmp_path / "demo.png")).shape[0] == 480
-
-
-# So that it takes seconds; and drawn faces are nothing that the bundled weights know, so the gate must let them pass.
-SHORT = ("epochs=1", "validate_epochs=1", "batch=4", "size=128")
-MORE = {
-    "train": ["--accelerator", "cpu", "--workers", "0", *(word for change in SHORT for word in ("--set", change))],
-    "quantize": ["--allow-drop"],
-}
-ALONE = ("From official weights", "fp16 and int8")  # sections that need nothing of another
-
-
-def test_readme_commands_run(tmp_path: Path, official_checkpoints: dict[str, Path]) -> None:
-    """As they stand, in a folder with photos/, and with a checkpoint where `fetch` would put it."""
-    text = (ROOT / "README.md").read_text()
-    write_image(read_image(PORTRAIT), tmp_path / "photos" / "a.jpg")
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "segface-mobilenet-celeb-512.pt").write_bytes(official_checkpoints["celebamask19"].read_bytes())
-    write_folder(tmp_path / "faces", 20, size=128)
-    commands: list[list[list[str]]] = [[], []]  # of two lanes, as a section goes on with what one before it made
-    for section in text.replace("\\\n", "").split("\n## "):
-        lines = re.findall(r"^edge-segface (.*)", section, re.MULTILINE)
-        commands[section.startswith(ALONE)] += [line.partition("  #")[0].split() for line in lines]
-    assert {arguments[0] for lane in commands for arguments in lane} == set(MORE) | {
-        "demo", "doctor", "parse", "info", "fetch", "export", "evaluate", "calibrate", "build-engine", "webcam",
-        "benchmark", "estimate",
-    }  # fmt: skip
-
-    def run_all(lane: list[list[str]]) -> None:
-        for arguments in lane:
-            more = MORE.get(arguments[0], []) if "int8" in arguments or arguments[0] != "quantize" else []
-            result = run_cli(*arguments, *more, cwd=tmp_path, env={**os.environ, "EDGE_SEGFACE_HOME": str(home)})
-            assert result.returncode == 0, (arguments, result.stderr)
-
-    with ThreadPoolExecutor() as lanes:
-        list(lanes.map(run_all, commands))
-    assert (tmp_path / "parsed" / "a.png").exists()
-    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
-
-
-def test_readme_python_runs(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    write_image(read_image(PORTRAIT), tmp_path / "photo.jpg")
-    names: dict[str, object] = {}  # later blocks go on with what earlier ones made
-    for block in blocks:
-        exec(block.replace('"photo.jpg"', repr(str(tmp_path / "photo.jpg"))), names)
