@@ -1,7 +1,7 @@
 """Accuracy on a labelled dataset, by SegFace's protocol: pooled pixel counts, mean F1 without background.
 
-An image enters the model as in use: letterboxed into the crop, as `parse` does, or squashed to it for LaPa and Helen, as
-in their papers. Labels are compared at the mask's own size, so that models with different inputs compare fairly;
+An image enters the model as in use: letterboxed into the crop, as `parse` does, or squashed to it for LaPa and Helen,
+as in their papers. Labels are compared at the mask's own size, so that models with different inputs compare fairly;
 `score_size` resizes both first.
 """
 

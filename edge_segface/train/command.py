@@ -74,9 +74,7 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
     return train(recipe, train_set, val_set, run, devices, resume=request.resume, progress=progress)
 
 
-def _open_split(
-    kind: str, request: TrainRequest, split: str, space: LabelSpace | None, progress: Progress
-) -> Dataset:
+def _open_split(kind: str, request: TrainRequest, split: str, space: LabelSpace | None, progress: Progress) -> Dataset:
     dataset = open_dataset(kind, request.data, split, space, skip_bad=request.skip_bad, progress=progress)
     for problem, names in dataset.skipped.items():
         progress.note(f"skipped in {split}: {len(names)} with {problem}: {', '.join(names[:3])}")

@@ -56,7 +56,7 @@ def start_fabric(precision: str, devices: Devices) -> Fabric:
 
 def any_rank(fabric: Fabric, condition: bool) -> bool:
     """Return whether the condition holds in any process, so that all of them take the same branch."""
-    votes = fabric.all_reduce(torch.tensor(float(condition), device=fabric.device), reduce_op="sum")
+    votes: Any = fabric.all_reduce(torch.tensor(float(condition), device=fabric.device), reduce_op="sum")
     return bool(votes > 0)
 
 

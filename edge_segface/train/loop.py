@@ -28,7 +28,7 @@ from edge_segface.train.checkpointing import TrainingState, describe_data
 from edge_segface.train.devices import Devices, any_rank, on_rank_zero, start_fabric
 from edge_segface.train.ema import Ema
 from edge_segface.train.metrics_log import MetricsLog
-from edge_segface.train.recipe import Recipe, plain
+from edge_segface.train.recipe import Recipe, to_plain
 from edge_segface.train.run_folder import RunFolder
 from edge_segface.train.setup import (
     check_batches,
@@ -262,13 +262,13 @@ class Trainer:
 
     def save(self) -> None:
         """Save the state that a resumed run continues from."""
-        identity = {"recipe": plain(self.recipe), "data": self.data}
+        identity = {"recipe": to_plain(self.recipe), "data": self.data}
         on_rank_zero(self.fabric, lambda: self.run.save({**identity, **self.state.state_dict()}), self.run.folder)
 
     def _first_bad_batch(self, index: int) -> str:
         """Return the batch that broke a loss first in any process; a step later the losses of all are broken."""
-        indices = self.fabric.all_gather(torch.tensor(index, device=self.fabric.device)).reshape(-1)  # type: ignore[union-attr]
-        return str(self.fabric.broadcast(self.recent_batches[index], src=int(indices.argmin())))
+        indices: Any = self.fabric.all_gather(torch.tensor(index, device=self.fabric.device))
+        return str(self.fabric.broadcast(self.recent_batches[index], src=int(indices.reshape(-1).argmin())))
 
     def _summary(self, epoch: int, loss: float, images_per_s: float) -> str:
         text = f"epoch {epoch + 1}/{self.recipe.epochs}  loss {loss:.4f}  {images_per_s:.1f} images/s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -69,7 +70,7 @@ class Validator:
     def _sum_over_ranks(self, scores: Scores) -> Scores:
         cells = scores.matrix.counts.size
         counts = np.concatenate((scores.matrix.counts.ravel(), scores.component_errors, [scores.images]))
-        device_counts = torch.from_numpy(counts).to(self.fabric.device)
-        total = self.fabric.all_reduce(device_counts, reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
+        summed: Any = self.fabric.all_reduce(torch.from_numpy(counts).to(self.fabric.device), reduce_op="sum")
+        total = summed.cpu().numpy()
         scores.matrix.counts[:] = total[:cells].reshape(scores.matrix.counts.shape)
         return Scores(scores.matrix, total[cells:-1], int(total[-1]))
