@@ -123,22 +123,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_revision() -> str | None:
+def git_revision(module: Path = Path(__file__)) -> str | None:
     """Return the commit of the checkout that the package runs from, with a `+` if tracked files were changed.
 
     None if the package is not tracked by git, such as in a virtual environment inside another repository.
     """
-    here = Path(__file__)
     try:
         _, revision, changes = (
             subprocess.run(  # noqa: S603
-                ["git", "-C", str(here.parent), *words],  # noqa: S607
+                ["git", "-C", str(module.parent), *words],  # noqa: S607
                 capture_output=True,
                 text=True,
                 check=True,
             ).stdout.strip()
             for words in (
-                ["ls-files", "--error-unmatch", here.name],
+                ["ls-files", "--error-unmatch", module.name],
                 ["rev-parse", "HEAD"],
                 ["status", "--porcelain", "--untracked-files=no"],
             )
