@@ -40,7 +40,7 @@ def test_average_of_checkpoints_is_their_mean(tmp_path: Path) -> None:
 
 
 def test_offset_rises_for_a_class_that_is_often_narrowly_missed() -> None:
-    """Hat logits are within 0.7 of hair on hat pixels, and at least 2 below on hair pixels; other classes are far below."""
+    """Hat logits are within 0.7 of hair on hat pixels, and at least 2 below on hair pixels; others are far below."""
     hair, hat = CELEBAMASK19.id_of("hair"), CELEBAMASK19.id_of("hat")
     labels = np.repeat([hair, hat], 1000).astype(np.uint8)
     logits = np.full((2000, 19), -9.0, np.float32)
