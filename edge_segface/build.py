@@ -161,17 +161,13 @@ def _lowered(
     if dry_run:
         built.stages.append(BuildStage(wish.precision, out, note="and judged" if judge else ""))
         return out
-    from edge_segface.quantize.pipeline import reduce_precision
-
-    def on_work(words: str, count: int) -> None:  # noqa: ARG001
-        on_step(f"{wish.precision}: {words}", None)
+    assert wish.precision != "fp32"
+    from edge_segface.quantize.pipeline import quantize
 
     calibration = wish.calibration if wish.precision == "int8" else None
     start = time.monotonic()
-    reduce_precision(
-        source, wish.precision, calibration, out, judge=judge, allow_drop=allow_drop, threads=wish.threads,
-        on_work=on_work,
-    )  # fmt: skip
+    on_step(wish.precision, None)
+    quantize(source, wish.precision, calibration, out, gate=judge, allow_drop=allow_drop, threads=wish.threads)
     built.stages.append(BuildStage(wish.precision, out, time.monotonic() - start))
     return out
 

@@ -23,3 +23,8 @@ def check_training() -> None:
     """Raise unless the whole training stack is installed."""
     check_torch("training")
     check_extra("train", "training", "lightning_fabric", "tensorboard", "yaml")
+
+
+def check_quantize(purpose: str = "quantizing a model") -> None:
+    """Raise unless models can be quantized."""
+    check_extra("quantize", purpose, "onnx", "onnx_graphsurgeon", "torch", "modelopt")

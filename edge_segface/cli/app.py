@@ -18,7 +18,7 @@ import typer
 
 from edge_segface import __version__
 from edge_segface.errors import EdgeSegfaceError, SampleLostError
-from edge_segface.extras import check_torch, check_training
+from edge_segface.extras import check_quantize, check_torch, check_training
 from edge_segface.labels import label_space
 from edge_segface.models import DEFAULT_MODEL, mask_space, resolve
 from edge_segface.signals import exit_on_termination
@@ -469,32 +469,34 @@ def quantize(
     scan: Annotated[bool, typer.Option("--scan", help="Rank groups of layers by what int8 does to logits.")] = False,
     threads: Threads = None,
 ) -> None:
-    """Lower the precision of a model, and let it out only if it loses little."""
-    check_torch()
+    """Quantize a model to fp16 or int8, and write the file only if its accuracy drop is acceptable."""
+    check_quantize()
     from edge_segface.bench.interleave import on_every_runtime
-    from edge_segface.cli.console import lower_progress, notify, print_sensitivity, print_speed, print_verdict
+    from edge_segface.cli.console import notify, print_sensitivity, print_speed, print_verdict, quantize_progress
     from edge_segface.models import resolve
     from edge_segface.quantize.accuracy_gate import AccuracyGate
     from edge_segface.quantize.modelopt import check_one_runtime
-    from edge_segface.quantize.pipeline import reduce_precision
+    from edge_segface.quantize.options import Int8Options
+    from edge_segface.quantize.pipeline import quantize as run
 
     check_one_runtime()
-    judge = None
+    options = Int8Options(method, percentile, rest, tuple(keep or ()), scan)
+    gate = None
     if dataset is not None:
         space = mask_space(labels, dataset, model)
-        judge = AccuracyGate(opened(dataset, data, split, space, skip_bad=skip_bad), max_drop, threads)
-    with lower_progress(precision) as on_work:
-        result = reduce_precision(
-            resolve(model).path, precision, calibration, out, method=method, percentile=percentile, rest=rest,
-            keep=keep or (), judge=judge, scan=scan, allow_drop=allow_drop, threads=threads, on_work=on_work,
+        gate = AccuracyGate(opened(dataset, data, split, space, skip_bad=skip_bad), max_drop, threads)
+    with quantize_progress() as progress:
+        result = run(
+            resolve(model).path, precision, calibration, out,
+            options=options, gate=gate, allow_drop=allow_drop, threads=threads, progress=progress,
         )  # fmt: skip
-    if result.ranked:
-        print_sensitivity(result.ranked)
-    if result.verdict is not None:
-        print_verdict(result.verdict)
-    for group, why in (result.lowered.spec.kept or {}).items():
+    if result.sensitivity:
+        print_sensitivity(result.sensitivity)
+    if result.drop is not None:
+        print_verdict(result.drop)
+    for group, why in (result.model.spec.kept or {}).items():
         notify(f"kept in floating point: {group} ({why})")
-    share = f", {100 * result.lowered.int8_share:.1f} % of multiply-adds in int8" if precision == "int8" else ""
+    share = f", {100 * result.model.int8_share:.1f} % of multiply-adds in int8" if precision == "int8" else ""
     typer.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB{share}; {100 * result.agreement:.3f} % of pixels as in fp32")
     print_speed(on_every_runtime({model: resolve(model).path, str(out): out}, threads=threads), model, out)
 
@@ -547,7 +549,7 @@ def build_engine_command(
     wish = BuildRequest(model, out, chosen, precision, size, calibration, plan, threads, command)
     judge = None
     if dataset is not None and not dry_run:
-        check_torch()
+        check_quantize()
         from edge_segface.quantize.accuracy_gate import AccuracyGate
 
         space = mask_space(labels, dataset, model)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edge_segface.demo import DemoResult
     from edge_segface.doctor import Finding
     from edge_segface.labels import LabelSpace
+    from edge_segface.progress import Progress as StageProgress
     from edge_segface.quantize.accuracy_gate import AccuracyDrop
     from edge_segface.quantize.sensitivity import Sensitivity
     from edge_segface.spec import ModelSpec
@@ -129,18 +130,30 @@ def _bar(words: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
         yield progress, progress.add_task(words, total=total)
 
 
+class ProgressBar:
+    """Draws a `Progress` as one rich bar."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._progress.reset(self._task, total=total, description=name)
+
+    def advance(self, count: int = 1) -> None:
+        self._progress.advance(self._task, count)
+
+    def describe(self, text: str) -> None:
+        self._progress.update(self._task, description=text)
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+
 @contextmanager
-def lower_progress(precision: str) -> Iterator[Callable[[str, int], None]]:
-    """A count of more than 0 begins a stage of so many pictures, 0 one of unknown length, -1 is one picture more."""
-    with _bar(precision, None) as (progress, task):
-
-        def on_work(words: str, count: int) -> None:
-            if count < 0:
-                progress.advance(task)
-            else:
-                progress.reset(task, total=count or None, description=f"{precision}: {words}")
-
-        yield on_work
+def quantize_progress() -> Iterator[StageProgress]:
+    with _bar("quantizing", None) as (progress, task):
+        yield ProgressBar(progress, task)
 
 
 @contextmanager
@@ -263,7 +276,7 @@ def print_spec(spec: ModelSpec) -> None:
     stdout.print(table)
 
 
-def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
+def print_speed(timed: Sequence[Timed], source: str, quantized: Path) -> None:
     """How fast both files are here, and which to take on this processor if it is not the new one."""
     stdout.print(
         "on this processor: " + ", ".join(f"{one.model} in {one.runtime} {one.median_ms:.1f} ms" for one in timed)
@@ -271,8 +284,8 @@ def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
     fastest = min(timed, key=lambda one: one.ratio)
     if fastest.model == source:
         notify(
-            f"{lowered} is slower than {source} here: on such a processor run {source} in {fastest.runtime}; "
-            "lower precision is for GPUs, by way of TensorRT"
+            f"{quantized} is slower than {source} here: on this processor run {source} in {fastest.runtime}; "
+            "quantized files are for GPUs, through TensorRT"
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edge_segface.quantize.qdq import Graph, int8_share, layers, macs_of, shapes_of, without_groups
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_segface.data import Dataset
@@ -33,7 +34,6 @@ from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.lint import lint
 from edge_segface.quantize.modelopt import QuantizedModel, check_one_runtime, load_float
 from edge_segface.quantize.pipeline import ReducedPrecision, reduce_precision
-from edge_segface.quantize.qdq import Graph, int8_share, layers, macs_of, shapes_of, without_groups
 from edge_segface.quantize.sensitivity import keep_until, signal_over_noise_db
 from edge_segface.spec import ModelSpec
 from tests.conftest import assert_one_line_error, run_cli
