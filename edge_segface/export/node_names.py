@@ -16,7 +16,12 @@ import re
 # Preprocessing and postprocessing: bytes to floats, and logits to classes.
 WRAPPING = (r"^/?before/.*", r"^/?after/.*")
 # Products of two activations, which int8 would calibrate without constant weights.
-ATTENTION_PRODUCTS = (r".*/(tokens_from_image|image_from_tokens|self_attention|final_attention)/MatMul.*",)
+ATTENTION_PRODUCTS = (
+    r".*/tokens_from_image/MatMul.*",
+    r".*/image_from_tokens/MatMul.*",
+    r".*/self_attention/MatMul.*",
+    r".*/final_attention/MatMul.*",
+)
 # Pixels times tokens, giving the logits: little work, and no constant side.
 MASK_PRODUCT = (r".*/decoder/MatMul$",)
 # Squeeze and excite: two products of one pixel each, so nothing to gain and much accuracy to lose.
