@@ -25,7 +25,7 @@ from edge_segface.models import load_engine, resolve
 from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.spec import EngineRecord, ModelSpec
 from tests.conftest import assert_one_line_error, run_cli
-from tests.export.test_export import weights_of
+from tests.support.weights import weights_of
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 

@@ -28,7 +28,7 @@ from edge_segface.model.checkpoint import load_weights
 from edge_segface.model.segface import normalised
 from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.models import FORMATS, load_engine
-from edge_segface.quantize.pipeline import reduce_precision
+from edge_segface.quantize.pipeline import quantize_fp16
 from edge_segface.warp.training import WarpedSegFace
 
 BUNDLED = FOLDER / "edge-256.onnx"
@@ -262,7 +262,7 @@ def test_every_engine_does_what_torch_does(
 def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("modelopt", reason="nvidia-modelopt, which lowers precision, is not installed")
     path = tmp_path_factory.mktemp("fp16") / "edge-256-fp16.onnx"
-    reduce_precision(BUNDLED, "fp16", None, path)
+    quantize_fp16(BUNDLED, path)
     return path
 
 

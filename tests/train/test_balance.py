@@ -21,7 +21,7 @@ from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.models import load_engine
 from edge_segface.train.balance import PixelSample, balance, tune_offsets
 from tests.conftest import run_cli
-from tools.make_weights import averaged
+from tools.make_weights import mean_weights
 
 
 def test_average_of_checkpoints_is_their_mean(tmp_path: Path) -> None:
@@ -30,13 +30,13 @@ def test_average_of_checkpoints_is_their_mean(tmp_path: Path) -> None:
     for index, model in enumerate(models):
         weights = Weights(model, "pico", CELEBAMASK19, f"run {index // 2}", "-", f1={"hat": 50.0})
         save_weights(weights, tmp_path / f"{index}.pt")
-    mean = averaged([tmp_path / f"{index}.pt" for index in range(3)])
+    mean = mean_weights([tmp_path / f"{index}.pt" for index in range(3)])
     assert (mean.training_data, mean.f1) == ("run 0; run 1", None)
     state = mean.model.state_dict()
     for name, value in state.items():
         expected = sum(model.state_dict()[name].double() for model in models) / 3
         assert torch.allclose(value.double(), expected, atol=1e-6), name
-    assert averaged([tmp_path / "0.pt"]).f1 == {"hat": 50.0}
+    assert mean_weights([tmp_path / "0.pt"]).f1 == {"hat": 50.0}
 
 
 def test_offset_rises_for_a_class_that_is_often_narrowly_missed() -> None:
