@@ -63,7 +63,7 @@ def report_tables(report: BenchmarkReport) -> list[ReportTable]:
     for title, cells_of in TABLES:
         filled = [(result, cells) for result in report.models if (cells := cells_of(result))]
         if filled:
-            columns = ["model", "side", "batch", *filled[0][1]]
+            columns = ["model", "size", "batch", *filled[0][1]]
             rows = [
                 [result.name, str(result.input_size), str(result.batch), *cells.values()] for result, cells in filled
             ]
