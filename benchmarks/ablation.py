@@ -33,10 +33,11 @@ from edge_segface.machine import machine_info
 from edge_segface.model.build import PRESETS, build_edge, mobilenet
 from edge_segface.model.edge import EdgeDecoder, Refine
 from edge_segface.model.segface import SegFace
+from edge_segface.progress import NoProgress
+from edge_segface.train.devices import Devices
 from edge_segface.train.loop import train
 from edge_segface.train.recipe import load_recipe
 from edge_segface.train.run_folder import RunFolder, versions
-from edge_segface.train.setup import Devices
 
 RESULT = Path(__file__).parent / "results" / "ablation.json"
 SIZE = 256
@@ -144,6 +145,18 @@ def main() -> None:
     write(asked.runs, asked.changes, train_set, val_set, timed=True)
 
 
+class PrintedProgress(NoProgress):
+    """Prints the state of training once a minute."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.printed_s = name, time.monotonic()
+
+    def describe(self, text: str) -> None:
+        if time.monotonic() - self.printed_s > 60:
+            self.printed_s = time.monotonic()
+            print(self.name, text, flush=True, file=sys.stderr)
+
+
 def folder_of(runs: Path, name: str, seed: int) -> Path:
     return runs / f"{name.replace(' ', '-')}-seed-{seed}"
 
@@ -159,16 +172,8 @@ def trained(name: str, seed: int, runs: Path, changes: list[str], train_set: Dat
         "edge",
         ["dataset=folder", f"preset={variant.preset}", *BUDGET, *variant.changes, *more, f"seed={seed}", *changes],
     )
-    said = [time.monotonic()]
-
-    def on_progress(at: object) -> None:
-        if time.monotonic() - said[0] > 60:
-            said[0] = time.monotonic()
-            print(name, seed, at, flush=True, file=sys.stderr)
-
-    result = train(
-        recipe, train_set, val_set, run, Devices("cpu", workers=1), resume=run.state.exists(), on_progress=on_progress
-    )
+    devices, progress = Devices("cpu", workers=1), PrintedProgress(f"{name} {seed}")
+    result = train(recipe, train_set, val_set, run, devices, resume=run.state.exists(), progress=progress)
     return not result.stopped
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge_segface.assets import BUNDLED
 from edge_segface.data import open_dataset
-from edge_segface.evaluate import scored
+from edge_segface.evaluate import evaluate
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.labels import CELEBAMASK19, label_space
@@ -34,7 +34,7 @@ def main() -> None:
     rows = []
     for model in asked.models:
         with FaceParser(model) as parser:
-            scores = scored(parser, pictures).report()
+            scores = evaluate(parser, pictures).report()
             rows.append({"model": parser.spec.name, "engine": parser.engine.description, **scores})
     report = {
         "schema": 1,

@@ -30,7 +30,7 @@ from edge_segface.bench.interleave import interleaved
 from edge_segface.data import Dataset, open_dataset
 from edge_segface.engine import Engine
 from edge_segface.engine.openvino.engine import SPEC_PATH
-from edge_segface.evaluate import scored
+from edge_segface.evaluate import evaluate
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
@@ -74,7 +74,7 @@ def main() -> None:
                     "median_ms": round(1e3 * float(np.median(seconds[label])), 2),
                     "p90_ms": round(1e3 * float(np.percentile(seconds[label], 90)), 2),
                     "ratio": round(float(np.median(first / seconds[label])), 2),
-                    "mean_f1": scored(FaceParser(engine), val_set).report()["mean_f1"],
+                    "mean_f1": evaluate(FaceParser(engine), val_set).report()["mean_f1"],
                 }
                 rows.append(row)
                 print(row, flush=True)

@@ -25,7 +25,7 @@ from edge_segface.data.augment.photometric import distort_colours
 from edge_segface.data.synthetic.backdrops import BackdropPool
 from edge_segface.data.synthetic.scenes import Scene, compose_scene
 from edge_segface.draw import overlay as picture_of
-from edge_segface.evaluate import in_the_models_words
+from edge_segface.evaluate import to_model_space
 from edge_segface.face.finder import FaceFinder
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
@@ -54,7 +54,7 @@ def main() -> None:
     space = label_space(asked.labels) if asked.dataset == "folder" else None
     heads = open_dataset(asked.dataset, asked.data, asked.split, space)
     with FaceParser(asked.model) as parser:
-        report = measured(parser, in_the_models_words(heads, parser.space), asked.frames, asked.pictures)
+        report = measured(parser, to_model_space(heads, parser.space), asked.frames, asked.pictures)
     print(json.dumps(report, indent=2))
     if asked.json:
         write_text(json.dumps(report, indent=2) + "\n", asked.json)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge_segface.data import Dataset
 from edge_segface.data.check import class_pixels
 from edge_segface.errors import QuantizeError
-from edge_segface.evaluate import Scores, scored
+from edge_segface.evaluate import Scores, evaluate
 from edge_segface.face.parser import FaceParser
 from edge_segface.labels import LabelSpace
 from edge_segface.quantize.modelopt import QuantizedModel, on_disk
@@ -87,4 +87,4 @@ class AccuracyGate:
 
     def _scored(self, path: Path) -> Scores:
         with FaceParser(path, threads=self.threads) as parser:
-            return scored(parser, self.dataset)
+            return evaluate(parser, self.dataset)

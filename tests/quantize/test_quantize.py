@@ -339,7 +339,7 @@ def test_what_cannot_be_quantized_says_why(
     node = helper.make_node("Relu", ["x"], ["y"])
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
     onnx.save(helper.make_model(helper.make_graph([node], "g", value[:1], value[1:])), foreign)
-    with pytest.raises(ModelError, match="carries no ModelSpec"):
+    with pytest.raises(ModelError, match="has no ModelSpec"):
         reduce_precision(foreign, "int8", calibration, out)
     (tmp_path / "text.onnx").write_text("text")
     with pytest.raises(ModelError, match="is not an ONNX file"):
