@@ -1,27 +1,25 @@
-"""What fp16 and int8 cost in accuracy, on pictures that were neither trained nor calibrated on.
+"""Accuracy cost of fp16 and int8, on images that were neither trained nor calibrated on.
 
     python benchmarks/precision.py --data DIR [--labels NAME] [MODEL]
 
-Calibrates on the training split and scores on the validation split of a folder. Sets chosen for the long tail are
-compared with sets chosen by chance, and the ways of finding ranges with each other.
+Calibrates on the training split and scores on the validation split of a folder. Compares calibration sets chosen for
+the long tail with random ones, and the methods of finding ranges with each other.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import common
+from common import Report, Row
+
 from edge_segface.assets import DEFAULT_MODEL
-from edge_segface.data import open_dataset
+from edge_segface.data import Dataset
 from edge_segface.face.parser import FaceParser
-from edge_segface.files import write_text
-from edge_segface.labels import label_space
-from edge_segface.machine import machine_info
 from edge_segface.models import resolve
 from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.quantize.calibration.collect import collect
@@ -30,7 +28,7 @@ from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.pipeline import ReducedPrecision, reduce_precision
 from edge_segface.train.run_folder import versions
 
-RESULT = Path(__file__).parent / "results" / "precision.json"
+MIN_IMAGES = 30  # with a class, for its F1 drop to count
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp16": {"precision": "fp16"},
     "int8, long-tail set, entropy": {"precision": "int8"},
@@ -43,100 +41,111 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("model", nargs="?", default=DEFAULT_MODEL)
-    options.add_argument("--data", type=Path, required=True)
-    options.add_argument("--labels", default="celebamask19")
-    options.add_argument("--count", type=int, default=256)
-    asked = options.parse_args()
-    space, source = label_space(asked.labels), resolve(asked.model).path
-    train_set, val_set = (open_dataset("folder", asked.data, split, space) for split in ("train", "val"))
-    judge = AccuracyGate(val_set, max_drop=0.25)
+    arguments = common.argument_parser(__doc__)
+    arguments.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=f"Default: {DEFAULT_MODEL}.")
+    common.add_dataset(arguments)
+    arguments.add_argument("--count", type=int, default=256, help="Images to calibrate on (default: 256).")
+    options = arguments.parse_args()
+    source = resolve(options.model).path
+    train_set, val_set = common.open_split(options, "train"), common.open_split(options, "val")
+    gate = AccuracyGate(val_set, max_drop=0.25)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        sets = {}
-        with FaceParser(source) as parser:
-            for strategy in ("long-tail", "random"):
-                wish = Definition(count=asked.count, strategy=strategy)  # type: ignore[arg-type]
-                made = collect(
-                    from_dataset(train_set, parser),
-                    parser.spec,
-                    wish,
-                    source=train_set.root.name,
-                    labelled_by="the dataset",
-                )
-                sets[strategy] = Path(folder) / f"{strategy}.npz"
-                made.save(sets[strategy])
-        for name, how in VARIANTS.items():
-            start = time.perf_counter()
-            out = Path(folder) / "out.onnx"
-            options = {key: value for key, value in how.items() if key in ("method", "percentile")}
-            chosen = sets[how.get("strategy", "long-tail")] if how["precision"] == "int8" else None
-            result = reduce_precision(source, how["precision"], chosen, out, judge=judge, allow_drop=True, **options)
-            rows.append(row(name, result, out, time.perf_counter() - start))
+        sets = write_calibration_sets(source, train_set, options.count, Path(folder))
+        for name, settings in VARIANTS.items():
+            rows.append(quantized(name, settings, source, sets, gate, Path(folder) / "out.onnx"))
             print(rows[-1], flush=True)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     report = {
-        "schema": 1,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine_info(),
+        **common.new_report(),
         "versions": versions(),
-        "model": asked.model,
+        "model": options.model,
         "source_mb": round(source.stat().st_size / 1e6, 1),
-        "calibrated_on": asked.count,
+        "calibrated_on": options.count,
         "scored_on": len(val_set),
-        "data": asked.data.name,
+        "data": options.data.name,
         "peak_memory_of_modelopt_mb": round(children.ru_maxrss / 1e3),
         "rows": rows,
     }
-    write_text(json.dumps(report, indent=2) + "\n", RESULT)
+    common.write_result("precision", report)
     print(table(report))
 
 
-def row(name: str, result: ReducedPrecision, out: Path, seconds: float) -> dict[str, Any]:
-    verdict = result.verdict
-    assert verdict is not None
-    before, after = verdict.before, verdict.after
-    judged = {
-        verdict.space.names[index]: float(verdict.drops[index])
-        for index in range(1, len(verdict.space))
-        if verdict.pictures_with[index] >= 30
+def write_calibration_sets(source: Path, train_set: Dataset, count: int, folder: Path) -> dict[str, Path]:
+    """Write a calibration set chosen by each strategy."""
+    sets = {}
+    with FaceParser(source) as parser:
+        for strategy in ("long-tail", "random"):
+            chosen = collect(
+                from_dataset(train_set, parser),
+                parser.spec,
+                Definition(count=count, strategy=strategy),  # type: ignore[arg-type]
+                source=train_set.root.name,
+                labelled_by="the dataset",
+            )
+            sets[strategy] = folder / f"{strategy}.npz"
+            chosen.save(sets[strategy])
+    return sets
+
+
+def quantized(
+    name: str, settings: dict[str, Any], source: Path, sets: dict[str, Path], gate: AccuracyGate, out: Path
+) -> Row:
+    """Quantize with one setting and measure the accuracy drop, however large."""
+    start = time.perf_counter()
+    options = {key: value for key, value in settings.items() if key in ("method", "percentile")}
+    chosen = sets[settings.get("strategy", "long-tail")] if settings["precision"] == "int8" else None
+    result = reduce_precision(source, settings["precision"], chosen, out, judge=gate, allow_drop=True, **options)
+    return row(name, result, out, time.perf_counter() - start)
+
+
+def row(name: str, result: ReducedPrecision, out: Path, seconds: float) -> Row:
+    drop, model = result.verdict, result.lowered
+    assert drop is not None  # measured by the gate
+    counted = {
+        drop.space.names[index]: float(drop.drops[index])
+        for index in range(1, len(drop.space))
+        if drop.pictures_with[index] >= MIN_IMAGES
     }
-    worst = max(judged, key=lambda each: judged[each])
+    worst = max(counted, key=lambda part: counted[part])
     return {
         "variant": name,
-        "mean_f1": round(after.matrix.mean_f1(), 2),
-        "mean_drop": round(verdict.mean_drop, 3),
-        "long_tail_drop": round(before.long_tail_f1() - after.long_tail_f1(), 3),
+        "mean_f1": round(drop.after.matrix.mean_f1(), 2),
+        "mean_drop": round(drop.mean_drop, 3),
+        "long_tail_drop": round(drop.before.long_tail_f1() - drop.after.long_tail_f1(), 3),
         "worst_class": worst,
-        "worst_drop": round(judged[worst], 3),
-        "int8_share": round(100 * result.lowered.int8_share, 1),
-        "kept": sorted(result.lowered.spec.kept or {}),
+        "worst_drop": round(counted[worst], 3),
+        "int8_share": round(100 * model.int8_share, 1),
+        "kept": sorted(model.spec.kept or {}),
         "file_mb": round(out.stat().st_size / 1e6, 1),
         "seconds": round(seconds, 1),
     }
 
 
-def table(report: dict[str, Any]) -> str:
-    titles = ("file", "mean F1", "drop", "long-tail drop", "worst class with 30 pictures", "int8, % of work", "MB", "s")
-    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for each in report["rows"]:
-        name = each["variant"] + (f" (kept: {', '.join(each['kept'])})" if each["kept"] else "")
-        worst = f"{each['worst_class']} {each['worst_drop']:.2f}"
-        drops = (f"{each['mean_f1']:.2f}", f"{each['mean_drop']:.2f}", f"{each['long_tail_drop']:.2f}")
-        share = each["int8_share"] or "-"
-        cells = (name, *drops, worst, share, each["file_mb"], round(each["seconds"]))
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    where = report["machine"]
-    lines += [
-        "",
-        f"`{report['model']}` ({report['source_mb']} MB) calibrated on {report['calibrated_on']} pictures, scored on "
-        f"{report['scored_on']} others of {report['data']}, in ONNX Runtime on {where['cpu']}, {where['cores']} cores. "
-        "Work: multiply-adds of convolutions and linear layers. Seconds: lowering, scanning and scoring together; "
-        f"modelopt took at most {report['peak_memory_of_modelopt_mb']} MB. {report['date']}. "
-        "Made by `benchmarks/precision.py`.",
+def table(report: Report) -> str:
+    columns = ("file", "mean F1", "drop", "long-tail drop", "largest class drop", "int8, % of work", "MB", "s")
+    rows = [
+        (
+            row["variant"] + (f" (kept: {', '.join(row['kept'])})" if row["kept"] else ""),
+            f"{row['mean_f1']:.2f}",
+            f"{row['mean_drop']:.2f}",
+            f"{row['long_tail_drop']:.2f}",
+            f"{row['worst_class']} {row['worst_drop']:.2f}",
+            row["int8_share"] or "-",
+            row["file_mb"],
+            round(row["seconds"]),
+        )
+        for row in report["rows"]
     ]
-    return "\n".join(lines) + "\n"
+    return common.markdown_table(columns, rows) + common.footer(
+        "precision",
+        report,
+        f"`{report['model']}` ({report['source_mb']} MB), calibrated on {report['calibrated_on']} images, scored on "
+        f"{report['scored_on']} others of {report['data']}, in ONNX Runtime. Largest class drop: of the classes in at "
+        f"least {MIN_IMAGES} images. Work: multiply-adds of convolutions and linear layers. Seconds: quantizing, "
+        f"scanning and scoring together; modelopt used at most {report['peak_memory_of_modelopt_mb']} MB.",
+        packages=(),
+    )
 
 
 if __name__ == "__main__":
