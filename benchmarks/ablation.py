@@ -37,7 +37,6 @@ from edge_segface.model.segface import SegFace
 from edge_segface.train.loop import Progress, train
 from edge_segface.train.recipe import Recipe, load_recipe
 from edge_segface.train.run_folder import RunFolder, versions
-from edge_segface.train.setup import Devices
 
 SIZE = 256
 # Short enough for two cores, and without the augmentation that only cameras need.

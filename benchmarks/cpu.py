@@ -28,7 +28,7 @@ from edge_segface.bench.interleave import interleaved
 from edge_segface.data import Dataset
 from edge_segface.engine import Engine
 from edge_segface.engine.openvino.engine import SPEC_PATH
-from edge_segface.evaluate import scored
+from edge_segface.evaluate import evaluate
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import UInt8Array
@@ -38,7 +38,7 @@ from edge_segface.quantize.calibration.artefact import CalibrationSet
 from edge_segface.quantize.calibration.collect import collect
 from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
-from edge_segface.quantize.pipeline import reduce_precision
+from edge_segface.quantize.pipeline import quantize_int8
 from edge_segface.spec import METADATA_KEY
 
 SIZES = (256, 512)

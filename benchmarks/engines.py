@@ -21,7 +21,7 @@ from edge_segface.assets import BUNDLED, DEFAULT_MODEL
 from edge_segface.bench.interleave import interleaved
 from edge_segface.build import BuildRequest, build_engine
 from edge_segface.models import load_engine, resolve
-from edge_segface.quantize.pipeline import reduce_precision
+from edge_segface.quantize.pipeline import quantize_fp16
 
 ROUNDS = 200
 BUILDS = 5

@@ -25,7 +25,8 @@ from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.quantize.calibration.collect import collect
 from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
-from edge_segface.quantize.pipeline import ReducedPrecision, reduce_precision
+from edge_segface.quantize.options import Int8Options
+from edge_segface.quantize.pipeline import QuantizeResult, quantize
 from edge_segface.train.run_folder import versions
 
 MIN_IMAGES = 30  # with a class, for its F1 drop to count

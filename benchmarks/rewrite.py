@@ -84,7 +84,7 @@ def export_networks(folder: Path) -> dict[str, ExportedNetwork]:
 
     from edge_segface.export.deploy import DeployGraph
     from edge_segface.export.onnx_export import write_graph
-    from edge_segface.export.rewrite import rewritten
+    from edge_segface.export.rewrite import rewrite
     from edge_segface.model.build import PRESETS
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Scores against a slow computation of their own."""
+"""Scores, compared with a slow independent computation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from edge_segface.data import Dataset, open_dataset
 from edge_segface.data.sample import Sample
 from edge_segface.errors import DatasetError
-from edge_segface.evaluate import HELEN_MERGED, Scores, scored
+from edge_segface.evaluate import HELEN_MERGED, Scores, evaluate
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import RoI, crop
 from edge_segface.labels import CELEBAMASK19, HELEN11, LAPA11
@@ -24,7 +24,7 @@ from tests.support.datasets import write_folder
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The built-in picture cut in three ways, with masks that are wrong in places."""
+    """Three crops of the built-in portrait, with masks that are wrong in places."""
     from edge_segface.assets import PORTRAIT
     from edge_segface.image_io import read_image
 
@@ -44,11 +44,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.mark.parametrize("score_size", [None, 96])
-def test_scores_equal_a_slow_computation(photographs: Dataset, score_size: int | None) -> None:
-    tp, seen, true = (dict.fromkeys(range(19), 0) for _ in range(3))
-    broken = 0
+def test_scores_equal_a_slow_independent_computation(photographs: Dataset, score_size: int | None) -> None:
+    hits, predicted, true = (dict.fromkeys(range(19), 0) for _ in range(3))
+    component_errors = 0
     with FaceParser("edge-256") as parser:
-        scores = scored(parser, photographs, score_size=score_size)
+        scores = evaluate(parser, photographs, score_size=score_size)
         for sample in (photographs[index] for index in range(3)):
             labels, truth = parser(sample.image_bgr).labels, sample.labels
             if score_size:
@@ -57,23 +57,23 @@ def test_scores_equal_a_slow_computation(photographs: Dataset, score_size: int |
                     for x in (labels, truth)
                 )
             for c in range(19):
-                tp[c] += int(((labels == c) & (truth == c)).sum())
-                seen[c] += int((labels == c).sum())
+                hits[c] += int(((labels == c) & (truth == c)).sum())
+                predicted[c] += int((labels == c).sum())
                 true[c] += int((truth == c).sum())
                 counts = [cv2.connectedComponents(np.uint8(x == c), connectivity=8)[0] for x in (labels, truth)]
-                broken += abs(counts[0] - counts[1])
-    f1 = {c: 200 * tp[c] / (seen[c] + true[c]) for c in range(19) if seen[c] + true[c]}
-    iou = {c: 100 * tp[c] / (seen[c] + true[c] - tp[c]) for c in range(19) if seen[c] + true[c]}
+                component_errors += abs(counts[0] - counts[1])
+    f1 = {c: 200 * hits[c] / (predicted[c] + true[c]) for c in range(19) if predicted[c] + true[c]}
+    iou = {c: 100 * hits[c] / (predicted[c] + true[c] - hits[c]) for c in range(19) if predicted[c] + true[c]}
     report = scores.report()
     assert report["mean_f1"] == pytest.approx(np.mean([f1[c] for c in f1 if c]), abs=0.01)
     assert report["miou"] == pytest.approx(np.mean(list(iou.values())), abs=0.01)
     for c, name in enumerate(CELEBAMASK19.names):
         assert report["f1"][name] == (pytest.approx(f1[c], abs=0.01) if c in f1 else None)
-    assert report["artefacts"] == pytest.approx(broken / 3 / 19, abs=0.01)
+    assert report["artefacts"] == pytest.approx(component_errors / 3 / 19, abs=0.01)
     assert report["mean_f1"] > 40
 
 
-def test_long_tail_is_the_mean_of_its_classes() -> None:
+def test_long_tail_f1_is_the_mean_of_its_classes() -> None:
     matrix = ConfusionMatrix(CELEBAMASK19)
     truth = np.array([[15, 15, 16, 17, 18, 1]], np.uint8)
     matrix.update(np.array([[15, 0, 16, 17, 1, 1]], np.uint8), truth)
@@ -81,7 +81,7 @@ def test_long_tail_is_the_mean_of_its_classes() -> None:
     assert Scores(matrix, np.zeros(19, np.int64), 1).long_tail_f1() == pytest.approx(expected)
 
 
-def test_helens_overall_pools_merged_classes() -> None:
+def test_helen_overall_pools_merged_classes() -> None:
     rng = np.random.default_rng(0)
     truth, found = (rng.integers(0, 11, (40, 40), dtype=np.uint8) for _ in range(2))
     found = np.where(rng.random(truth.shape) < 0.6, truth, found).astype(np.uint8)
@@ -97,37 +97,35 @@ def test_helens_overall_pools_merged_classes() -> None:
     assert merged["overall"] == pytest.approx(200 * both / either)
 
 
-def test_lapa_is_squeezed_to_the_square_and_folders_are_not(photographs: Dataset) -> None:
+def test_lapa_is_squashed_by_default_and_folders_are_not(photographs: Dataset) -> None:
     wide = photographs.only(("2",))  # 200 by 120
     with FaceParser("edge-256") as parser:
-        whole, squeezed = (scored(parser, wide, fit=fit).matrix.counts for fit in ("whole", "squash"))
-        assert np.array_equal(scored(parser, wide).matrix.counts, whole)
-        assert np.array_equal(scored(parser, replace(wide, squashed=True)).matrix.counts, squeezed)
-    assert not np.array_equal(whole, squeezed)
+        whole, squashed = (evaluate(parser, wide, fit=fit).matrix.counts for fit in ("whole", "squash"))
+        assert np.array_equal(evaluate(parser, wide).matrix.counts, whole)
+        assert np.array_equal(evaluate(parser, replace(wide, squashed=True)).matrix.counts, squashed)
+    assert not np.array_equal(whole, squashed)
 
 
-def test_a_model_without_a_class_for_a_label_is_not_scored(photographs: Dataset) -> None:
+def test_dataset_with_a_part_that_the_model_lacks_is_rejected(photographs: Dataset) -> None:
     class Eleven:
         space = LAPA11
 
     with pytest.raises(DatasetError, match="cannot be scored on celebamask19 .*no class for .*cloth"):
-        scored(Eleven(), photographs)  # type: ignore[arg-type]
+        evaluate(Eleven(), photographs)  # type: ignore[arg-type]
 
 
-def test_a_dataset_with_fewer_parts_is_scored_in_the_models_words(photographs: Dataset) -> None:
+def test_dataset_with_fewer_parts_is_scored_in_the_models_space(photographs: Dataset) -> None:
     def read(name: str) -> Sample:
         sample = photographs.read(name)
         return replace(sample, labels=np.where(sample.labels == 2, 1, 0).astype(np.uint8))
 
     lapa = replace(photographs, read=read, space=LAPA11)
     with FaceParser("edge-256") as parser:
-        counts = scored(parser, lapa).matrix.counts
+        counts = evaluate(parser, lapa).matrix.counts
     assert counts[2].sum() == sum(int((photographs[i].labels == 2).sum()) for i in range(3))
 
 
-def test_the_command_prints_a_table_and_writes_the_keys_that_scripts_rely_on(
-    photographs: Dataset, tmp_path: Path
-) -> None:
+def test_evaluate_command_prints_a_table_and_writes_the_promised_keys(photographs: Dataset, tmp_path: Path) -> None:
     result = run_cli(
         "evaluate", "edge-256", "--dataset", "folder", "--data", photographs.root, "--json", tmp_path / "r.json"
     )
@@ -150,7 +148,7 @@ def test_the_command_prints_a_table_and_writes_the_keys_that_scripts_rely_on(
         (("none.pt", "--dataset", "folder"), ("none.pt does not exist",)),
     ],
 )
-def test_wrong_questions_are_answered_in_one_line(
+def test_wrong_evaluate_commands_are_explained_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     root = write_folder(tmp_path / "faces", 2)

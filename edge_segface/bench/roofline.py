@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from edge_segface.errors import EdgeSegfaceError, MissingExtra, ModelError, first_line
+from edge_segface.onnx_cost import multiply_adds, tensor_shapes
 
 BOARDS = Path(__file__).parent / "boards.yaml"
 # Layers that every runtime writes out; the others are assumed to be fused into their predecessor.
@@ -194,24 +195,15 @@ def layers_of(path: Path) -> Layers:
     """Return the layers of an ONNX file for one image, without those that are fused."""
     try:
         import onnx
-        from onnx import shape_inference
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "train", "reading the layers of a model") from error
     try:
         model = onnx.load(path)
-        for value in model.graph.input:
-            value.type.tensor_type.shape.dim[0].dim_value = 1
-        for value in model.graph.output:  # inferred again for one image
-            value.type.tensor_type.ClearField("shape")
-        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+        graph, shapes = model.graph, tensor_shapes(model)
     except Exception as error:
         raise ModelError(
             f"{path} is not a readable ONNX file", found=first_line(error), remedy="give an .onnx file"
         ) from error
-    shapes = {
-        value.name: tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-    }
     constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for node in graph.node:  # weights behind casts and DequantizeLinear count as weights
         if node.op_type == "Constant":
@@ -250,13 +242,8 @@ def layers_of(path: Path) -> Layers:
 
 
 def _flop(node: Any, shapes: dict[str, tuple[int, ...]], constants: dict[str, tuple[int, ...]]) -> float:
-    size = math.prod(shapes[node.output[0]])
+    output = shapes[node.output[0]]
     if node.op_type not in WORK:
-        return float(size)
-    second = constants.get(node.input[1]) or shapes[node.input[1]]
-    if node.op_type == "Conv":
-        return 2.0 * size * math.prod(second[1:])  # (out, in / groups, k, k)
-    if node.op_type == "ConvTranspose":
-        return 2.0 * math.prod(shapes[node.input[0]]) * math.prod(second[1:])  # (in, out / groups, k, k)
-    transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    return 2.0 * size * second[-1 if transposed else -2]
+        return float(math.prod(output))
+    inputs = [constants.get(name) or shapes[name] for name in node.input[:2]]
+    return 2.0 * multiply_adds(node.op_type, inputs, output)

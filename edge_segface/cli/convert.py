@@ -207,7 +207,7 @@ def quantize(
     from edge_segface.cli.console.progress import progress_bar
     from edge_segface.models import resolve_onnx
     from edge_segface.quantize.modelopt import check_one_runtime
-    from edge_segface.quantize.pipeline import Int8Options
+    from edge_segface.quantize.options import Int8Options
     from edge_segface.quantize.pipeline import quantize as run
 
     check_one_runtime()

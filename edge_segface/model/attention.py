@@ -1,4 +1,4 @@
-"""Two-way attention between a handful of class tokens and all positions of the image.
+"""Two-way attention between a few class tokens and all positions of the image.
 
 Shapes: b batch, t class tokens, p image positions (h * w), d width, i inner width of an attention, k heads.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose inner width may be smaller than the width it reads and writes."""
+    """Multi-head attention whose inner width may be smaller than that of its inputs and output."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -33,10 +33,10 @@ class Attention(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Tokens look at themselves, then at the image, think, and then the image looks at the tokens.
+    """Self-attention of the tokens, attention from tokens to image, an MLP, and attention from image to tokens.
 
-    The first block of a stack starts from tokens that are their own position code, so its self-attention adds neither
-    the code nor a residual; that is how SAM and SegFace trained it, and weights depend on it.
+    The tokens that enter the first block of a stack are their own position code, so its self-attention adds neither the
+    code nor a residual. SAM and SegFace were trained that way, so their weights depend on it.
     """
 
     def __init__(self, width: int, heads: int, cross_inner: int, hidden: int, *, first: bool) -> None:
@@ -67,6 +67,8 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
+    """A stack of two-way blocks with a final attention from tokens to image, as in SAM."""
+
     def __init__(self, width: int, depth: int, heads: int, cross_inner: int, hidden: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
@@ -76,7 +78,7 @@ class TwoWayTransformer(nn.Module):
         self.norm_final = nn.LayerNorm(width)
 
     def forward(self, token_code: Tensor, image: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
-        """(b t d), (b p d), (p d) -> tokens (b t d), image (b p d)"""
+        """Return tokens (b t d) and image (b p d), given tokens (b t d), image (b p d) and its position code (p d)."""
         tokens = token_code
         for block in self.blocks:
             tokens, image = block(tokens, image, token_code, image_code)
@@ -85,7 +87,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class FourierPosition(nn.Module):
-    """Random Fourier features of the normalised pixel centre. The matrix is drawn once and saved with the weights."""
+    """Random Fourier features of the normalised pixel centre; the random matrix is saved with the weights."""
 
     gaussian: Tensor
 
@@ -94,7 +96,7 @@ class FourierPosition(nn.Module):
         self.register_buffer("gaussian", torch.randn(2, width // 2))
 
     def forward(self, height: int, width: int) -> Tensor:
-        """-> (p d), rows first, in full precision whatever the rest runs in: its angles reach far beyond a turn"""
+        """Return (p d), row by row, always in full precision: the angles far exceed one turn."""
         with torch.autocast(self.gaussian.device.type, enabled=False):
             y = (torch.arange(height).to(self.gaussian) + 0.5) / height
             x = (torch.arange(width).to(self.gaussian) + 0.5) / width

@@ -1,6 +1,6 @@
-"""The variants: builder calls with literal numbers, and one dict of them.
+"""The presets: builder calls with literal numbers, and one dict of them.
 
-torch and timm take seconds to load, so only who builds one loads them; the names are known at once.
+torch and timm take seconds to load, so they are imported when a network is built; the names are known without them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build_paper(classes: int) -> SegFace:
-    """The official MobileNetV3 SegFace: 7.04 M parameters; its checkpoints load key for key."""
+    """Build the official MobileNetV3 SegFace: 7.04 M parameters; official checkpoints load key for key."""
     from edge_segface.model.paper import PaperDecoder
     from edge_segface.model.segface import SegFace
 
@@ -32,7 +32,7 @@ def build_paper(classes: int) -> SegFace:
 
 
 def build_edge(classes: int) -> SegFace:
-    """For Orin-class boards and laptops: the paper's backbone under a decoder a tenth as heavy."""
+    """Build the network for Orin-class boards and laptops: the paper's backbone, a decoder with a tenth of the work."""
     from edge_segface.model.edge import EdgeDecoder
     from edge_segface.model.segface import SegFace
 
@@ -52,7 +52,7 @@ def build_edge(classes: int) -> SegFace:
 
 
 def build_pico(classes: int) -> SegFace:
-    """For boards below Orin: MobileNetV3-Small, whose first stage already halves twice."""
+    """Build the network for boards below Orin, on MobileNetV3-Small, whose first stage already has stride 4."""
     from edge_segface.model.edge import EdgeDecoder
     from edge_segface.model.segface import SegFace
 
@@ -75,7 +75,7 @@ PRESETS: dict[str, Callable[[int], SegFace]] = {"paper": build_paper, "edge": bu
 
 
 def mobilenet(name: str, out_indices: tuple[int, ...]) -> Any:
-    """A timm MobileNetV3 that yields its stages, with the batch-norm numbers of torchvision's, which SegFace used."""
+    """Return a timm MobileNetV3 that outputs its stages, with torchvision's batch-norm settings, as SegFace used."""
     import timm
 
     return timm.create_model(name, features_only=True, out_indices=out_indices, bn_eps=1e-3, bn_momentum=0.01)

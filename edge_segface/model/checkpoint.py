@@ -1,4 +1,4 @@
-"""Weights on disk: our own checkpoints, and official ones. Nothing in a file is executed."""
+"""Checkpoints: our own and official ones. Loading one never executes code from the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edge_segface.model.segface import SegFace
 from edge_segface.spec import ModelSpec
 
 FORMAT = "edge-segface checkpoint 1"
-PARALLEL_PREFIX = "module."  # what saving a wrapped network puts before every name
+PARALLEL_PREFIX = "module."  # prefix of every name in a checkpoint of a DataParallel network
 OFFICIAL_DATA = {
     "celebamask19": "CelebAMask-HQ (official SegFace weights)",
     "lapa11": "LaPa (official SegFace weights)",
@@ -35,7 +35,7 @@ OFFICIAL_LICENCE = "MIT as published; the data they were trained on are for non-
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A network in evaluation mode, and what is known of it."""
+    """A network in evaluation mode, with its label space and origin."""
 
     model: SegFace
     preset: str
@@ -43,12 +43,12 @@ class Weights:
     training_data: str
     licence: str
     warp: str | None = None
-    size: int | None = None  # of the input that it was trained on
-    f1: dict[str, float] | None = None
+    size: int | None = None  # input size of the training
+    f1: dict[str, float] | None = None  # by class
     sha256: str | None = None
 
     def spec(self, name: str, size: int, outputs: tuple[str, ...], made_by: str) -> ModelSpec:
-        """What an artefact made of these weights says of itself, before anything lowers its precision."""
+        """Return the ModelSpec of an fp32 artefact made from these weights."""
         return ModelSpec(
             name=name,
             preset=self.preset,
@@ -67,10 +67,13 @@ class Weights:
 
 
 def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
-    """Either kind of checkpoint. `space` says what a file cannot: whether eleven tokens are LaPa's or Helen's."""
+    """Load our own or an official checkpoint. Raise if it is unreadable, foreign or damaged.
+
+    `space` is needed for what a file does not contain: whether eleven tokens are LaPa's or Helen's.
+    """
     content = load_content(path)
     if content.get("format") == FORMAT:
-        return _own(content, space, path)
+        return _load_own(content, space, path)
     state = content.get(STATE_KEY, content)
     if isinstance(state, Mapping) and state and all(str(key).startswith(PARALLEL_PREFIX) for key in state):
         state = {str(key).removeprefix(PARALLEL_PREFIX): value for key, value in state.items()}
@@ -79,7 +82,7 @@ def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
         raise CheckpointError(
             f"{path} is neither an edge-segface nor an official SegFace checkpoint",
             found=f"keys {', '.join(map(str, list(content)[:4])) or 'none'}",
-            remedy=f"official ones hold their tensors under {STATE_KEY!r}",
+            remedy=f"official ones store their tensors under {STATE_KEY!r}",
         )
     model, space = load_official(state, space, path)
     _check_finite(model, path)
@@ -95,7 +98,7 @@ def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
 
 
 def save_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Our own format; `dtype` may be half to save space."""
+    """Write a checkpoint in our own format; `dtype` may be half to save space."""
     state = {
         name: value.to(dtype) if value.is_floating_point() else value
         for name, value in weights.model.state_dict().items()
@@ -117,20 +120,20 @@ def save_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float3
 
 
 def load_content(path: Path) -> Mapping[str, Any]:
-    """What torch saved, without running any of it, or an error that says what is wrong with the file."""
+    """Return the content of a torch file without executing code from it. Raise if it is damaged or not a checkpoint."""
     try:
         if path.stat().st_size == 0:
             raise CheckpointError(f"{path} is empty", found="0 bytes", remedy="download or save it again")
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                if broken := archive.testzip():  # torch does not look at checksums
+                if broken := archive.testzip():  # torch does not verify checksums
                     raise CheckpointError(
-                        f"{path} was damaged on its way",
+                        f"{path} is damaged",
                         found=f"{broken} fails its checksum",
                         remedy="download it again",
                     )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols: what matters is whether it loads
+            warnings.simplefilter("ignore")  # torch warns about pickle protocols
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _unreadable(path, error) from error
@@ -138,13 +141,13 @@ def load_content(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{path} does not exist", remedy="check the path") from error
     except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint, perhaps cut short",
+            f"{path} is not a readable checkpoint; it may be incomplete",
             found=first_line(error),
             remedy="download or save it again",
         ) from error
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise CheckpointError(
-            f"{path} is not a checkpoint", found=type(content).__name__, remedy="give the file that training saved"
+            f"{path} is not a checkpoint", found=type(content).__name__, remedy="give a file saved by training"
         )
     return content
 
@@ -153,14 +156,16 @@ def _unreadable(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
     text = " ".join(str(error).split())
     if found := re.search(r"GLOBAL \S+|Unsupported (?:global|class)[^.]*|REDUCE[^.]*", text):
         return CheckpointError(
-            f"{path} holds Python objects that would run code when loaded, so it was not loaded",
+            f"{path} contains Python objects that would run code when loaded, so it was not loaded",
             found=found[0],
-            remedy="save its state dict alone with torch.save(model.state_dict(), F) where you trust it",
+            remedy="if you trust it, save its state dict alone with torch.save(model.state_dict(), F)",
         )
-    return CheckpointError(f"{path} is not a checkpoint", found=first_line(error), remedy="give a file of torch.save")
+    return CheckpointError(
+        f"{path} is not a checkpoint", found=first_line(error), remedy="give a file written by torch.save"
+    )
 
 
-def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> Weights:
+def _load_own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> Weights:
     try:
         own_space = label_space(content["label_space"])
         build = PRESETS[content["preset"]]
@@ -173,7 +178,7 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
         model.load_state_dict(state)
         known: dict[str, Any] = {name: content.get(name) for name in ("training_data", "licence", "warp", "size", "f1")}
         if not all(isinstance(known[name], str) for name in ("training_data", "licence")):
-            raise TypeError("training_data and licence must be texts")
+            raise TypeError("training_data and licence must be strings")
     except (LookupError, AttributeError, RuntimeError, TypeError, LabelError) as error:
         raise CheckpointError(
             f"{path} is an edge-segface checkpoint that this version cannot load",
@@ -181,7 +186,7 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
             remedy="use the version that saved it, or update",
         ) from error
     if space is not None and space != own_space:
-        raise CheckpointError(f"{path} is not for {space.name}", found=own_space.name, remedy="leave --labels out")
+        raise CheckpointError(f"{path} is not for {space.name}", found=own_space.name, remedy="leave out --labels")
     _check_finite(model, path)
     return Weights(
         model.eval(),
@@ -193,10 +198,11 @@ def _own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> We
 
 
 def _check_finite(model: SegFace, path: Path) -> None:
+    """Raise if a weight is infinite or NaN."""
     for name, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise CheckpointError(
-                f"{path} holds numbers that are not finite",
+                f"{path} contains weights that are not finite",
                 found=name,
                 remedy="use a checkpoint from before it diverged",
             )

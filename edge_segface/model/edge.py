@@ -1,7 +1,7 @@
-"""A decoder for small devices: the idea of SegFace at an eighth of the input, masks at half of it.
+"""A decoder for small devices: SegFace's transformer at stride 8, masks at half the input size.
 
-The class tokens meet the image at stride 8, where there are a quarter as many positions as in the paper. What small
-parts need (eyes, brows, lips) comes back afterwards from the shallow features by cheap separable convolutions.
+At stride 8 the class tokens attend to a quarter as many positions as in the paper. The detail that small parts need
+(eyes, brows, lips) is then restored from shallow features by cheap separable convolutions.
 
 Shapes: b batch, n classes (one token each), p positions at stride 8 (h * w), d width, m mask width.
 """
@@ -18,7 +18,7 @@ from edge_segface.model.attention import FourierPosition, TwoWayTransformer
 
 
 class Refine(nn.Module):
-    """Joins deep features with shallow ones of twice the size: 1x1 of both, sum, then a separable convolution."""
+    """Fuses deep features with shallow ones of twice the size: 1x1 of both, sum, then a separable convolution."""
 
     def __init__(self, deep: int, shallow: int, out: int, kernel: int) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class Refine(nn.Module):
         )
 
     def forward(self, deep: Tensor, shallow: Tensor) -> Tensor:
-        # The 1x1 stands before the upsampling: they commute, and here it costs a quarter.
+        # The 1x1 and the upsampling commute; before it, the 1x1 costs a quarter.
         doubled = F.interpolate(self.from_deep(deep), scale_factor=2.0, mode="bilinear", align_corners=False)
         return self.join(doubled + self.from_shallow(shallow))
 
 
 class EdgeDecoder(nn.Module):
-    """Features at strides 2, 4, 8, 16, 32 -> logits at half the size of the input."""
+    """Maps features at strides 2, 4, 8, 16, 32 to logits at half the input size."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Official SegFace checkpoints (MobileNetV3), key for key.
+"""Loads official SegFace checkpoints (MobileNetV3) by mapping their keys to ours.
 
 A file is `{epoch, iteration, state_dict_backbone, optimizer, scheduler}`; despite its name `state_dict_backbone` is the
 whole network, and the optimizer state is two thirds of the file. The backbone is torchvision's MobileNetV3-Large.
@@ -28,10 +28,10 @@ LAPA_TOKENS = (
     "hair",
 )  # fmt: skip
 
-# LaPa and Helen have the same tokens, so a file cannot tell which it is; only LaPa's sees faces through the warp.
+# LaPa and Helen have the same tokens, so a file does not show which it is; only LaPa's network uses the warp.
 TOKENS = {CELEBAMASK19: CELEB_TOKENS, LAPA11: LAPA_TOKENS, HELEN11: LAPA_TOKENS}
 
-# Our name -> theirs, for everything but the class tokens and the backbone.
+# Our name -> official name, for everything except the class tokens and the backbone.
 RENAMED = (
     (r"decoder\.project\.(\d)\.", r"linear_c.\1.proj."),
     (r"decoder\.fuse\.", r"linear_fuse."),
@@ -53,18 +53,21 @@ RENAMED = (
     (r"decoder\.mask_mlp\.(\d)\.", lambda m: f"face_decoder.output_hypernetwork_mlps.layers.{int(m[1]) // 2}."),
 )
 
-# Blocks per stage of MobileNetV3-Large, which torchvision numbers through and timm numbers per stage.
+# Blocks per stage of MobileNetV3-Large: torchvision numbers them consecutively, timm per stage.
 BLOCKS_PER_STAGE = (1, 2, 3, 4, 2, 3)
 
 
 def load_official(state: Mapping[str, Tensor], space: LabelSpace | None, path: Path) -> tuple[SegFace, LabelSpace]:
-    """The network of an official state dict, in `space` or, if that is None, in the space its tokens tell."""
-    found = space_of(state, path)
+    """Build the network of an official state dict. Raise if it has other keys, shapes, tokens or another backbone.
+
+    Its label space is `space`, or by default the one that its tokens show.
+    """
+    found = detect_space(state, path)
     if space is not None and TOKENS.get(space) != TOKENS[found]:
         raise CheckpointError(
             f"{path} is not a checkpoint for {space.name}",
             found=f"the tokens of {found.name}",
-            remedy=f"leave --labels out or say {found.name}",
+            remedy=f"leave out --labels or use --labels {found.name}",
         )
     space = space or found
     model = build_paper(len(space))
@@ -75,50 +78,51 @@ def load_official(state: Mapping[str, Tensor], space: LabelSpace | None, path: P
         raise CheckpointError(
             f"{path} does not have the keys of the official MobileNetV3 SegFace",
             found=f"{_first_few(missing)} missing, {_first_few(extra)} extra",
-            remedy="only the mobilenet checkpoints can be imported; download it again if it should be one",
+            remedy="only MobileNet checkpoints are supported; download it again if it is one",
         )
     own = model.state_dict()
     wrong = [name for ours, name in names.items() if not _fits(state[name], own[ours])]
     if wrong:
         raise CheckpointError(
-            f"{path} has tensors of other shapes or types than the official MobileNetV3 SegFace",
+            f"{path} has tensors with other shapes or types than the official MobileNetV3 SegFace",
             found=_first_few(wrong),
-            remedy="only the mobilenet checkpoints of the released code can be imported",
+            remedy="only MobileNet checkpoints of the released code are supported",
         )
     model.load_state_dict({ours: state[name] for ours, name in names.items()})
     return model.eval(), space
 
 
 def official_names(model: SegFace, space: LabelSpace) -> dict[str, str]:
-    """Our name -> official name, for every tensor of `paper`."""
+    """Return our name -> official name for every tensor of `paper`."""
     return {name: _official_name(name, TOKENS[space]) for name in model.state_dict()}
 
 
-def space_of(state: Mapping[str, Tensor], path: Path) -> LabelSpace:
-    backbone = backbone_of(state)
+def detect_space(state: Mapping[str, Tensor], path: Path) -> LabelSpace:
+    """Return the label space that the class tokens of a state dict show. Raise if its backbone is not MobileNet."""
+    backbone = detect_backbone(state)
     if backbone != "mobilenet":
         raise CheckpointError(
             f"{path} is a SegFace checkpoint for another backbone",
             found=backbone,
-            remedy="use a mobilenet one, such as: edge-segface fetch segface-mobilenet-celeb-512",
+            remedy="use a MobileNet one, for example: edge-segface fetch segface-mobilenet-celeb-512",
         )
-    there = {match[1] for key in state if (match := re.fullmatch(r"face_decoder\.(\w+)_token\.weight", key))}
-    # The celeb tokens contain all of LaPa's: whoever has one that only they have is theirs.
-    return CELEBAMASK19 if there - set(LAPA_TOKENS) else LAPA11
+    tokens = {match[1] for key in state if (match := re.fullmatch(r"face_decoder\.(\w+)_token\.weight", key))}
+    # CelebAMask-HQ has all of LaPa's tokens and more, so one token that LaPa lacks is enough.
+    return CELEBAMASK19 if tokens - set(LAPA_TOKENS) else LAPA11
 
 
-def backbone_of(state: Mapping[str, Tensor]) -> str:
-    """What the names and shapes of the first layers tell."""
+def detect_backbone(state: Mapping[str, Tensor]) -> str:
+    """Return the kind of backbone, by names and shapes of the first layers."""
     stem = state.get("backbone.0.0.weight")
     if stem is not None and stem.ndim == 4:
         if "backbone.1.block.0.0.weight" in state or stem.shape[0] == 16:
             return "mobilenet"
         if stem.shape[2] == 4:
             return "swin or convnext"
-        return "efficientnet" if stem.shape[2] == 3 else "a convolutional one"
+        return "efficientnet" if stem.shape[2] == 3 else "another convolutional network"
     if any(key.startswith("backbone.") for key in state):
-        return "not mobilenet: it begins with " + next(key for key in state if key.startswith("backbone."))
-    return "no backbone.* keys at all"
+        return "first layer " + next(key for key in state if key.startswith("backbone."))
+    return "no backbone.* keys"
 
 
 def _fits(tensor: Tensor, own: Tensor) -> bool:
@@ -136,7 +140,7 @@ def _official_name(name: str, tokens: tuple[str, ...]) -> str:
 
 
 def _torchvision_name(name: str) -> str:
-    """timm's name of a MobileNetV3-Large tensor -> torchvision's, under SegFace's `backbone.`"""
+    """Map timm's name of a MobileNetV3-Large tensor to torchvision's, under SegFace's `backbone.`"""
     if name.startswith("conv_stem."):
         return name.replace("conv_stem.", "backbone.0.0.")
     if name.startswith("bn1."):
@@ -154,8 +158,8 @@ def _torchvision_name(name: str) -> str:
 
 
 def _layer_place(stage: int, layer: str, squeeze: bool) -> str:
-    """Where a convolution or its norm stands in torchvision's block: expand, depthwise, (squeeze,) project."""
-    if stage == 0:  # no expansion: depthwise, then project
+    """Return the position of a layer in torchvision's block: expand, depthwise, squeeze if present, project."""
+    if stage == 0:  # no expansion: depthwise, project
         return {"conv_dw": "0.0", "bn1": "0.1", "conv_pw": "1.0", "bn2": "1.1"}[layer]
     last = 3 if squeeze else 2
     return {

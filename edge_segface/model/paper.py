@@ -30,7 +30,7 @@ class LayerNorm2d(nn.Module):
 
 
 class PaperDecoder(nn.Module):
-    """Features at strides 4, 8, 16, 32 -> logits at the size of the input."""
+    """Maps features at strides 4, 8, 16, 32 to logits at the input size."""
 
     def __init__(
         self,
@@ -81,4 +81,4 @@ class PaperDecoder(nn.Module):
             )
             for project, feature in zip(self.project, features, strict=True)
         ]
-        return self.fuse(torch.cat(resized[::-1], dim=1))  # deepest first, as the official fuse was trained
+        return self.fuse(torch.cat(resized[::-1], dim=1))  # deepest first, as in the official code

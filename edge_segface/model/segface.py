@@ -1,4 +1,4 @@
-"""SegFace: a convolutional backbone, and a decoder in which every class is one token."""
+"""SegFace: a convolutional backbone, and a transformer decoder with one token per class."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STD_RGB = (0.229, 0.224, 0.225)
 
 
 class SegFace(nn.Module):
-    """Normalised RGB image (b 3 h w), h and w multiples of 32 -> logits (b n h w).
+    """Maps a normalised RGB image (b 3 h w), h and w multiples of 32, to logits (b n h w).
 
-    `class_offset` (n) is added to the logits of a network that was balanced after its training, and else not there.
+    `class_offset` (n) is added to the logits of a network that was balanced after training; in others it is None.
     """
 
     class_offset: Tensor | None
@@ -28,7 +28,7 @@ class SegFace(nn.Module):
         self.register_buffer("class_offset", None)
 
     def decoded(self, image: Tensor) -> Tensor:
-        """Logits at the size at which the decoder ends."""
+        """Return the logits at the size of the decoder's output."""
         logits: Tensor = self.decoder(self.backbone(image))
         return logits if self.class_offset is None else logits + self.class_offset[:, None, None]
 
@@ -39,10 +39,10 @@ class SegFace(nn.Module):
         return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
 
 
-def normalised(squares_bgr: UInt8Array | Tensor) -> Tensor:
-    """BGR bytes (b s s 3) -> what a network is trained on (b 3 s s)"""
-    if isinstance(squares_bgr, np.ndarray):
-        squares_bgr = torch.from_numpy(np.ascontiguousarray(squares_bgr))
-    rgb = squares_bgr.flip(-1).permute(0, 3, 1, 2) / 255
+def normalised(crops_bgr: UInt8Array | Tensor) -> Tensor:
+    """Convert BGR bytes (b s s 3) to the network's input: RGB, normalised as for ImageNet (b 3 s s)."""
+    if isinstance(crops_bgr, np.ndarray):
+        crops_bgr = torch.from_numpy(np.ascontiguousarray(crops_bgr))
+    rgb = crops_bgr.flip(-1).permute(0, 3, 1, 2) / 255
     mean, deviation = (torch.tensor(values, device=rgb.device)[:, None, None] for values in (MEAN_RGB, STD_RGB))
     return (rgb - mean) / deviation

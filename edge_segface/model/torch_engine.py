@@ -1,4 +1,4 @@
-"""A network as an engine, before any export: for validation in training, and for `evaluate` of a checkpoint."""
+"""A network in PyTorch as an engine, for validation during training and for scoring checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_segface.model.segface import normalised
 
 
 class TorchEngine:
-    """Runs a network in torch, on whatever device it is on. It takes squares that are warped already, as others do."""
+    """Runs a network in PyTorch on its current device. Like other engines it expects crops that are already warped."""
 
     gpu_ms: list[tuple[float, float, float]] | None = None  # not measured
 

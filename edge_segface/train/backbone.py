@@ -1,4 +1,4 @@
-"""Backbones that have seen ImageNet, as SegFace's had."""
+"""Backbones pretrained on ImageNet, as in SegFace."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ IMAGENET = "imagenet"
 
 
 def load_backbone(model: SegFace, preset: str, source: str) -> None:
-    """Fills the backbone from torchvision's ImageNet weights, or from a file with such a state dict.
+    """Load torchvision's ImageNet weights, or a file with such a state dict, into the backbone.
 
-    timm and torchvision build the same layers in the same order under other names, so tensors are matched by order,
-    and every shape must agree.
+    timm and torchvision build the same layers in the same order under different names, so tensors are matched by their
+    order, and every shape must agree.
     """
     state = {
         name.removeprefix("features."): value
@@ -36,7 +36,7 @@ def load_backbone(model: SegFace, preset: str, source: str) -> None:
     if len(ours) != len(state) or wrong:
         raise CheckpointError(
             f"{source} does not fit the backbone of {preset}",
-            found=wrong or f"{len(state)} tensors, not {len(ours)}",
+            found=wrong or f"{len(state)} tensors instead of {len(ours)}",
             remedy=f"give the state dict of torchvision's {TORCHVISION[preset]}",
         )
     model.backbone.load_state_dict({name: value for (name, _), (_, value) in pairs})
@@ -45,14 +45,14 @@ def load_backbone(model: SegFace, preset: str, source: str) -> None:
 def _state(preset: str, source: str) -> dict[str, Tensor]:
     try:
         if source == IMAGENET:
-            weights = torchvision.models.get_model_weights(TORCHVISION[preset])["IMAGENET1K_V1"]  # the one SegFace took
+            weights = torchvision.models.get_model_weights(TORCHVISION[preset])["IMAGENET1K_V1"]  # as SegFace
             return dict(weights.get_state_dict(progress=False, check_hash=True))
         state = torch.load(Path(source), map_location="cpu", weights_only=True)
     except (URLError, TimeoutError, ConnectionError) as error:
         raise FetchError(
             "ImageNet weights could not be downloaded",
             found=first_line(error),
-            remedy=f"bring a file with torchvision's {TORCHVISION[preset]} and say --set backbone=FILE",
+            remedy=f"add --set backbone=FILE with a file of torchvision's {TORCHVISION[preset]}",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{source} is not a readable state dict", found=first_line(error)) from error

@@ -1,4 +1,4 @@
-"""Batches for torch: what the augmentation makes for each place of an epoch."""
+"""Batches for training: augmented samples, collated in worker processes."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ from edge_segface.errors import EdgeSegfaceError, SampleLostError, TrainingError
 from edge_segface.signals import ignore_in_worker
 from edge_segface.train.recipe import Consensus
 
-Item = tuple[str, tuple[object, ...]]
+Item = tuple[str, tuple[object, ...]]  # name; image, labels, landmarks, components
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
+    """Augmented samples as tensors. Shapes: b batch, s side of the crop."""
+
     images: Tensor  # b s s 3, BGR bytes
     labels: Tensor  # b s s, bytes
     landmarks: Tensor | None  # b 5 2
-    pieces: Tensor | None  # b s s, numbered in each picture from 1
+    components: Tensor | None  # b s s, numbered from 1 in each image
     names: list[str]
 
     def to(self, device: torch.device) -> Batch:
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        return self._each(Tensor.pin_memory)
+        return self._map(Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        def each(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else change(tensor)
-
-        return Batch(change(self.images), change(self.labels), each(self.landmarks), each(self.pieces), self.names)
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        landmarks = None if self.landmarks is None else change(self.landmarks)
+        components = None if self.components is None else change(self.components)
+        return Batch(change(self.images), change(self.labels), landmarks, components, self.names)
 
 
 class AugmentedDataset(TorchDataset["Item | EdgeSegfaceError"]):
-    """Place of an epoch -> picture, labels, landmarks and pieces, the same whoever asks and whenever.
+    """Maps a place in an epoch to its augmented sample, which is the same in any process and at any time.
 
-    What goes wrong with a picture is handed on like one: what a worker raises would arrive as the text of its trace.
+    Errors are returned, not raised: torch would turn what a worker raises into the text of its traceback.
     """
 
     def __init__(self, augment: Augmentation, names: Sequence[str], seed: int, consensus: Consensus) -> None:
@@ -60,57 +61,52 @@ class AugmentedDataset(TorchDataset["Item | EdgeSegfaceError"]):
             image, labels, landmarks = self.augment(index, np.random.default_rng([self.seed, epoch, place]))
         except EdgeSegfaceError as error:
             return error
-        pieces = (
-            label_components(labels, self.consensus.min_area, self.consensus.most) if self.consensus.weight else None
-        )
-        return self.names[index], (image, labels, landmarks, pieces)
+        options, components = self.consensus, None
+        if options.weight:
+            components = label_components(labels, options.min_area, options.most)
+        return self.names[index], (image, labels, landmarks, components)
 
 
-def loader(places: AugmentedDataset, batches: Batches, workers: int, *, pin: bool) -> Iterator[Batch]:
+def load_batches(samples: AugmentedDataset, batches: Batches, workers: int, *, pin: bool) -> Iterator[Batch]:
+    """Start the workers and return an iterator over their batches. It raises SampleLostError for an unreadable one."""
     if workers and "fork" not in multiprocessing.get_all_start_methods():
-        raise TrainingError("this system cannot start workers that share a dataset", remedy="say --workers 0")
-    data: DataLoader[Any] = DataLoader(
-        places,
+        raise TrainingError("worker processes that share a dataset need fork, as on Linux", remedy="add --workers 0")
+    loader: DataLoader[Any] = DataLoader(
+        samples,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_collated,
-        worker_init_fn=_begin_worker,
-        multiprocessing_context="fork" if workers else None,  # readers are closures: they cannot be sent
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if workers else None,  # readers are closures, which cannot be pickled
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
     )
-    return _unbroken(iter(data))  # the workers start here, before anything else has threads
+    return _raise_errors(iter(loader))  # iter() forks the workers, before this process starts other threads
 
 
-def _unbroken(data: Iterator[Batch | str]) -> Iterator[Batch]:
-    for batch in data:
+def _raise_errors(batches: Iterator[Batch | str]) -> Iterator[Batch]:
+    for batch in batches:
         if isinstance(batch, str):
-            raise SampleLostError(batch, remedy="mend it, then go on with --resume")
+            raise SampleLostError(batch, remedy="restore the file, then continue with --resume")
         yield batch
 
 
-def _collated(read: list[Item | EdgeSegfaceError]) -> Batch | str:
-    """A batch, or the words of what went wrong."""
-    for broken in read:
-        if isinstance(broken, EdgeSegfaceError):
-            return str(broken)
-    items = [item for item in read if not isinstance(item, EdgeSegfaceError)]
-    columns = list(zip(*(values for _, values in items), strict=True))
-    images, labels, landmarks, pieces = (
+def _collate(items: list[Item | EdgeSegfaceError]) -> Batch | str:
+    """Stack samples to a batch, or return the text of the first error."""
+    for item in items:
+        if isinstance(item, EdgeSegfaceError):
+            return str(item)
+    samples = [item for item in items if not isinstance(item, EdgeSegfaceError)]
+    columns = zip(*(arrays for _, arrays in samples), strict=True)
+    images, labels, landmarks, components = (
         None if column[0] is None else torch.from_numpy(np.stack(column)) for column in columns
     )
     assert images is not None
     assert labels is not None
-    return Batch(
-        images,
-        labels,
-        None if landmarks is None else landmarks.float(),
-        pieces,
-        [name for name, _ in items],
-    )
+    landmarks = None if landmarks is None else landmarks.float()
+    return Batch(images, labels, landmarks, components, [name for name, _ in samples])
 
 
-def _begin_worker(_: int) -> None:
-    """One thread a worker. A Ctrl-C in a terminal reaches all processes; the one that trains answers it."""
-    cv2.setNumThreads(0)
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # one thread a worker
     ignore_in_worker()

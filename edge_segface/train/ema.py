@@ -1,4 +1,4 @@
-"""The mean of the weights over the last steps, which is what is validated and kept."""
+"""Exponential moving average (EMA) of the weights: what is validated and saved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Ema(Generic[Network]):
-    """Exponential mean of weights and running statistics. Early on it forgets faster, so as not to keep the start."""
+    """EMA of weights and running statistics. The decay is smaller at first, so that the initial weights are forgotten.
+
+    timm's ModelEmaV3 computes the same average, but keeps no count of steps, and its warm-up rounds differently, which
+    would change the weights of resumed runs.
+    """
 
     def __init__(self, model: Network, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -24,11 +28,11 @@ class Ema(Generic[Network]):
         self.steps += 1
         decay = min(self.decay, self.steps / (10 + self.steps))
         pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
-        means, news = zip(*((mean, new) for mean, new in pairs if mean.is_floating_point()), strict=True)
-        torch._foreach_lerp_(list(means), list(news), 1 - decay)
-        for mean, new in pairs:
-            if not mean.is_floating_point():
-                mean.copy_(new)
+        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(list(averages), list(values), 1 - decay)
+        for average, value in pairs:
+            if not average.is_floating_point():
+                average.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "steps": self.steps}

@@ -1,4 +1,4 @@
-"""All that gradients flow through: the network, its losses, and what only training needs."""
+"""The module that is trained: the network and its losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_segface.warp.training import WarpedSegFace
 
 
 class Learner(nn.Module):
-    """Pictures and labels in, losses out. The teacher is no part of the module: it is neither trained nor saved."""
+    """Maps images and labels to losses. The teacher is not a submodule: it is neither trained nor saved."""
 
     def __init__(
         self, model: SegFace, recipe: Recipe, contrast: TokenContrast | None, teacher: nn.Module | None
@@ -23,20 +23,25 @@ class Learner(nn.Module):
         self.network: nn.Module = WarpedSegFace(model) if recipe.warp else model
         self.contrast = contrast
         self.recipe = recipe
-        self._teacher = (teacher,)
+        self._teacher = (teacher,)  # a tuple hides it from nn.Module
 
     def forward(
-        self, images: Tensor, labels: Tensor, landmarks: Tensor | None, pieces: Tensor | None, epoch: int
+        self, images: Tensor, labels: Tensor, landmarks: Tensor | None, components: Tensor | None, epoch: int
     ) -> dict[str, Tensor]:
-        """Bytes (b s s 3), ids (b s s), points (b 5 2), pieces (b s s) -> each loss unweighted, and their `total`."""
+        """Return each loss unweighted, and their weighted sum as `total`.
+
+        images (b s s 3) bytes, labels (b s s) ids, landmarks (b 5 2) pixels, components (b s s) numbers from 1
+        """
         recipe = self.recipe
-        labels, pieces = labels.long(), None if pieces is None else pieces.long()
+        labels, components = labels.long(), None if components is None else components.long()
         image = normalised(images).contiguous(memory_format=torch.channels_last)
         logits = self.network(image, landmarks) if recipe.warp else self.network(image)
         ce, dice = cross_entropy_and_dice(logits, labels)
         losses, weights = {"ce": ce, "dice": dice}, {"ce": recipe.ce, "dice": recipe.dice}
-        if pieces is not None and epoch >= recipe.consensus.from_epoch:
-            losses["piece_label"], losses["agreement"] = consensus_terms(logits, labels, pieces, recipe.consensus.most)
+        if components is not None and epoch >= recipe.consensus.from_epoch:
+            losses["piece_label"], losses["agreement"] = consensus_terms(
+                logits, labels, components, recipe.consensus.most
+            )
             weights["piece_label"] = recipe.consensus.weight * recipe.consensus.label
             weights["agreement"] = recipe.consensus.weight * recipe.consensus.agreement
         if self.contrast is not None:
@@ -45,21 +50,21 @@ class Learner(nn.Module):
         if (teacher := self._teacher[0]) is not None:
             options = recipe.distillation
             with torch.no_grad():
-                taught = self._taught(teacher, image, landmarks, options.size or image.shape[-1])
-            losses["distillation"] = distillation_loss(logits, taught, options.temperature)
+                target = self._teacher_logits(teacher, image, landmarks, options.size or image.shape[-1])
+            losses["distillation"] = distillation_loss(logits, target, options.temperature)
             weights["distillation"] = options.weight
         losses["total"] = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return losses
 
-    def _taught(self, teacher: nn.Module, image: Tensor, landmarks: Tensor | None, size: int) -> Tensor:
-        seen = resized(image, size)
+    def _teacher_logits(self, teacher: nn.Module, image: Tensor, landmarks: Tensor | None, size: int) -> Tensor:
+        resized = resize(image, size)
         if not self.recipe.warp:
-            return teacher(seen)
+            return teacher(resized)
         assert landmarks is not None
-        return teacher(seen, landmarks * size / image.shape[-1])
+        return teacher(resized, landmarks * size / image.shape[-1])
 
 
-def resized(image: Tensor, size: int) -> Tensor:
+def resize(image: Tensor, size: int) -> Tensor:
     if image.shape[-1] == size:
         return image
     return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False, antialias=True)

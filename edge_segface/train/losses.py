@@ -1,4 +1,4 @@
-"""Losses, each over the whole batch at once and in fp32, without a loop over classes.
+"""Losses, each computed over the whole batch at once, in fp32, without a loop over classes.
 
 Shapes: b batch, n classes, h w pixels, k embeddings, d width.
 """
@@ -14,10 +14,10 @@ LOG_EPS = 1e-8
 
 
 def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(b n h w), (b h w) -> mean cross-entropy over pixels, and SegFace's Dice over the batch.
+    """Return the mean cross-entropy over pixels and SegFace's Dice loss, for logits (b n h w) and labels (b h w).
 
-    Dice is 1 - (2 sum pg + e) / (sum p^2 + sum g^2 + e) per class, its mean over all classes: also over background and
-    over classes that the batch does not show, which are so pushed to zero.
+    Dice is 1 - (2 sum pg + e) / (sum p^2 + sum g^2 + e) per class, averaged over all classes. That includes background,
+    and classes absent from the batch, whose probabilities are thereby pushed to zero.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
     p = log_p.exp()
@@ -28,29 +28,29 @@ def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     return F.nll_loss(log_p, labels), dice.mean()
 
 
-def consensus_terms(logits: Tensor, labels: Tensor, pieces: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The two terms of "Structure via Consensus", eq. 8, without their weights, each a mean over pieces.
+def consensus_terms(logits: Tensor, labels: Tensor, components: Tensor, max_count: int) -> tuple[Tensor, Tensor]:
+    """Return the two terms of "Structure via Consensus", eq. 8, unweighted, each a mean over connected components.
 
-    `pieces` (b h w) numbers the pieces of each picture from 1 to at most `most`; 0 is in no piece. All pixels of a
-    piece have one label. First: -log of what the mean over a piece gives to its label. Second: how far its pixels are
-    from that mean, the mean over s of KL(mean || p(s)). By its definition that is sum_k mean_k (log mean_k - mean of
-    log p_k), so sums of p and of log p over each piece are all it takes.
+    `components` (b h w) numbers those of each image from 1 to at most `max_count`; 0 belongs to none. All pixels of a
+    component have one label. The first term is -log of the probability that the mean over a component gives to its
+    label. The second is how far its pixels are from that mean: the mean over pixels s of KL(mean || p(s)). By
+    definition that is sum_k mean_k (log mean_k - mean of log p_k), so sums of p and log p per component suffice.
     """
     batch, classes = logits.shape[:2]
-    rows = batch * (most + 1)
-    number = (pieces + torch.arange(batch, device=pieces.device)[:, None, None] * (most + 1)).flatten()
+    rows = batch * (max_count + 1)  # one row for each number in each image
+    number = (components + torch.arange(batch, device=components.device)[:, None, None] * (max_count + 1)).flatten()
     log_p = F.log_softmax(logits.float(), dim=1).movedim(1, -1).reshape(-1, classes)  # pixels n
     sizes = torch.zeros(rows, device=logits.device).index_add(0, number, torch.ones_like(number, dtype=torch.float))
-    there = (sizes > 0) & (torch.arange(rows, device=logits.device) % (most + 1) > 0)
+    present = (sizes > 0) & (torch.arange(rows, device=logits.device) % (max_count + 1) > 0)
     empty = log_p.new_zeros(rows, classes)
     mean = empty.index_add(0, number, log_p.exp()) / sizes.clamp_min(1)[:, None]  # rows n
     mean_log = empty.index_add(0, number, log_p) / sizes.clamp_min(1)[:, None]  # rows n
-    label = torch.zeros_like(there, dtype=labels.dtype).scatter_reduce(0, number, labels.flatten(), "amax")
+    label = torch.zeros_like(present, dtype=labels.dtype).scatter_reduce(0, number, labels.flatten(), "amax")
     log_mean = mean.clamp_min(LOG_EPS).log()
-    named = -log_mean.gather(1, label[:, None])[:, 0]
-    agreed = (mean * (log_mean - mean_log)).sum(dim=1)
-    count = there.sum().clamp_min(1)
-    return torch.where(there, named, 0.0).sum() / count, torch.where(there, agreed, 0.0).sum() / count
+    label_term = -log_mean.gather(1, label[:, None])[:, 0]
+    agreement_term = (mean * (log_mean - mean_log)).sum(dim=1)
+    count = present.sum().clamp_min(1)
+    return torch.where(present, label_term, 0.0).sum() / count, torch.where(present, agreement_term, 0.0).sum() / count
 
 
 def contrastive_loss(
@@ -61,10 +61,10 @@ def contrastive_loss(
     temperature: float,
     same_class: float,
 ) -> Tensor:
-    """Two-level contrastive loss of unit embeddings (k d): first within the sub-class, then within the class.
+    """Return the two-level contrastive loss of unit embeddings (k d): within the sub-class, then within the class.
 
     `groups` (k) are sub-classes, unique over classes; `group_temperatures` (k) are those of the second level, by the
-    anchor's class. At the second level others of the anchor's own sub-class are not among those it is contrasted with.
+    anchor's class. At the second level, the anchor is not contrasted with its own sub-class.
     """
     itself = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
     same_group = (groups[:, None] == groups) & ~itself
@@ -76,7 +76,7 @@ def contrastive_loss(
 
 
 def _mean_log_share(scores: Tensor, positives: Tensor, candidates: Tensor) -> Tensor:
-    """Per row: mean over positives of log softmax over candidates; 0 where there is no positive."""
+    """Return per row the mean over positives of log softmax over candidates; 0 in a row without positives."""
     shares = scores - scores.masked_fill(~candidates, -torch.inf).logsumexp(dim=1, keepdim=True)
     count = positives.sum(dim=1)
     total = torch.where(positives, shares, 0.0).sum(dim=1)
@@ -84,7 +84,7 @@ def _mean_log_share(scores: Tensor, positives: Tensor, candidates: Tensor) -> Te
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Mean over pixels of KL(teacher || student) at a temperature, times its square to keep the size of gradients."""
+    """Return the mean over pixels of KL(teacher || student), times temperature squared to keep gradients' scale."""
     if teacher.shape[2:] != student.shape[2:]:
         teacher = F.interpolate(teacher.float(), size=student.shape[2:], mode="bilinear", align_corners=False)
     log_student = F.log_softmax(student.float() / temperature, dim=1)

@@ -1,4 +1,4 @@
-"""A recipe says all that decides what weights come out: YAML in, checked values out."""
+"""A recipe: a YAML file with everything that determines the trained weights, as checked values."""
 
 from __future__ import annotations
 
@@ -19,55 +19,58 @@ from edge_segface.typed import from_plain
 FOLDER = Path(__file__).parent / "recipes"
 
 
-def _need(holds: bool, words: str) -> None:
-    if not holds:
-        raise ValueError(words)
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW."""
+    """Options of AdamW."""
 
     lr: float = 1e-4
     weight_decay: float = 1e-5
-    decay_all: bool = True  # also biases and norms
-    clip: float | None = None  # of the gradients' norm
+    decay_all: bool = True  # weight decay on biases and norms too
+    clip: float | None = None  # maximum norm of the gradients
 
     def __post_init__(self) -> None:
-        _need(
+        _require(
             self.lr > 0 and self.weight_decay >= 0 and (self.clip is None or self.clip > 0),
-            "lr and clip must be above 0",
+            "lr and clip must be positive, weight_decay must not be negative",
         )
 
 
 @dataclass(frozen=True)
 class Schedule:
+    """Learning rate: steps down by gamma at milestones, or a cosine."""
+
     kind: Literal["steps", "cosine"] = "steps"
     milestones: tuple[int, ...] = (80, 200)  # epochs
     gamma: float = 0.1
     warm_up_steps: int = 0
-    floor: float = 0.01  # where the cosine ends, as a share of lr
+    floor: float = 0.01  # end of the cosine, as a fraction of lr
 
     def __post_init__(self) -> None:
-        _need(
-            self.warm_up_steps >= 0 and 0 <= self.floor <= 1, "warm_up_steps must not be below 0, floor within 0 and 1"
+        _require(
+            self.warm_up_steps >= 0 and 0 <= self.floor <= 1,
+            "warm_up_steps must not be negative, floor must be between 0 and 1",
         )
 
 
 @dataclass(frozen=True)
 class Consensus:
-    """Structure via consensus (Masi et al., CVPR 2020, eq. 8) on the connected pieces of every class."""
+    """Structure via Consensus (Masi et al., CVPR 2020, eq. 8) on the connected components of every class."""
 
     weight: float = 0.0
-    label: float = 0.0  # alpha: the mean over a piece must name its class
-    agreement: float = 1.0  # beta: the pixels of a piece must agree with its mean
+    label: float = 0.0  # alpha: the mean over a component must predict its class
+    agreement: float = 1.0  # beta: the pixels of a component must agree with its mean
     from_epoch: int = 0
-    min_area: int = 16
-    most: int = 64  # pieces a picture
+    min_area: int = 16  # pixels of a component
+    most: int = 64  # components per image
 
     def __post_init__(self) -> None:
-        _need(min(self.weight, self.label, self.agreement) >= 0, "weights must not be below 0")
-        _need(self.min_area >= 1 and self.most >= 1, "min_area and most must be at least 1")
+        _require(min(self.weight, self.label, self.agreement) >= 0, "weights must not be negative")
+        _require(self.min_area >= 1 and self.most >= 1, "min_area and most must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -76,35 +79,41 @@ class Contrastive:
 
     weight: float = 0.0
     temperature: float = 0.1
-    same_class: float = 0.25  # weight of what is of the same class, but another sub-class
+    same_class: float = 0.25  # weight of other sub-classes of the same class
     width: int = 128
-    min_area: int = 64  # pixels of a class in a picture for its token to count
+    min_area: int = 64  # pixels of a class in an image for its token to be used
     from_epoch: int = 10
     regroup_epochs: int = 10
     most_groups: int = 16
 
     def __post_init__(self) -> None:
-        _need(self.weight >= 0 and self.temperature > 0, "weight must not be below 0, temperature above it")
-        _need(min(self.width, self.regroup_epochs, self.most_groups) >= 1, "counts must be at least 1")
+        _require(self.weight >= 0 and self.temperature > 0, "weight must not be negative, temperature must be positive")
+        _require(min(self.width, self.regroup_epochs, self.most_groups) >= 1, "counts must be at least 1")
 
 
 @dataclass(frozen=True)
 class Distillation:
+    """Knowledge distillation from the logits of a trained network."""
+
     teacher: str | None = None  # a checkpoint, ours or official
     weight: float = 1.0
     temperature: float = 2.0
-    size: int | None = None  # of the teacher's input; the student's by default
+    size: int | None = None  # of the teacher's input; default: the student's
 
     def __post_init__(self) -> None:
-        _need(self.weight >= 0 and self.temperature > 0, "weight must not be below 0, temperature above it")
-        _need(self.size is None or self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}")
+        _require(self.weight >= 0 and self.temperature > 0, "weight must not be negative, temperature must be positive")
+        _require(
+            self.size is None or self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}"
+        )
 
 
 @dataclass(frozen=True)
 class Recipe:
+    """Network, data, losses and optimisation of a training run."""
+
     preset: str
     epochs: int
-    batch: int  # of all processes together
+    batch: int  # images of one step, over all processes
     label_space: Literal["celebamask19", "lapa11", "helen11"] = "celebamask19"
     dataset: Literal["celebamask", "lapa", "helen", "folder", "drawn"] = "celebamask"
     train_split: str = "train"
@@ -112,15 +121,15 @@ class Recipe:
     size: int = 512
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    backbone: str | None = None  # "imagenet", or a file with the state dict of torchvision's network
+    backbone: str | None = None  # "imagenet", or a file with a state dict of torchvision's network
     start_from: str | None = None  # a checkpoint of the same preset
     warp: Literal["roi-tanh"] | None = None
     ce: float = 0.5
     dice: float = 0.5
-    ema: float | None = None
+    ema: float | None = None  # decay of the averaged weights
     augmentation: str = "none"
     camera: CameraSettings = field(default_factory=CameraSettings)
-    repeat_threshold: float = 0.0  # images with a class rarer than this are drawn more often
+    repeat_threshold: float = 0.0  # images with a class rarer than this share appear more often
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     consensus: Consensus = field(default_factory=Consensus)
@@ -134,29 +143,30 @@ class Recipe:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {self.preset!r}")
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, not {self.augmentation!r}")
-        _need(
+        _require(
             min(self.epochs, self.batch, self.validate_epochs) >= 1,
             "epochs, batch and validate_epochs must be at least 1",
         )
-        _need(self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}, not {self.size}")
-        _need(self.ema is None or 0 < self.ema < 1, f"ema must lie between 0 and 1, not {self.ema}")
-        _need(self.seed >= 0 and self.repeat_threshold >= 0, "seed and repeat_threshold must not be below 0")
+        _require(self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}, not {self.size}")
+        _require(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1, not {self.ema}")
+        _require(self.seed >= 0 and self.repeat_threshold >= 0, "seed and repeat_threshold must not be negative")
         if self.warp and self.augmentation == "camera":
-            raise ValueError("the warp needs landmarks, which the camera augmentation does not carry along")
+            raise ValueError("the warp needs landmarks, which the camera augmentation does not produce")
 
     @property
     def needs_class_pixels(self) -> bool:
-        """Whether to count, before training, how much of each class every picture has."""
+        """Whether the pixels of each class in every image must be counted before training."""
         borrows = self.augmentation == "camera" and self.camera.borrow > 0
         return bool(self.repeat_threshold or self.contrastive.weight or borrows)
 
 
 def recipe_names() -> list[str]:
+    """Return the names of the recipes in the package."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
-    """A recipe of the package by name, or a YAML file; `changes` are `key=value`, with dots for what lies deeper."""
+    """Load a recipe of the package, or a YAML file, and change values by `key=value`; nested keys have dots."""
     path = FOLDER / f"{name}.yaml" if name in recipe_names() else Path(name)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -174,30 +184,32 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def recipe_from(content: Mapping[str, Any], source: str) -> Recipe:
+    """Check parsed YAML and return it as a recipe; errors name the source and the key."""
     try:
         return from_plain(Recipe, content)
     except (ValueError, TypeError) as error:
         raise TrainingError(
-            f"{source} cannot be followed",
+            f"{source} is not a valid recipe",
             found=error,
             remedy="see all keys with: edge-segface recipes edge",
         ) from error
 
 
 def recipe_text(recipe: Recipe) -> str:
-    return yaml.safe_dump(plain(recipe), sort_keys=False)
+    """Return the recipe as YAML, with all its values."""
+    return yaml.safe_dump(to_plain(recipe), sort_keys=False)
 
 
-def plain(recipe: Recipe) -> dict[str, Any]:
-    """As YAML and JSON hold it."""
+def to_plain(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as nested dicts and lists, as YAML and JSON store it."""
     return {
-        name: list(value) if isinstance(value, tuple) else plain(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+        name: list(value) if isinstance(value, tuple) else to_plain(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
         for name, value in ((f.name, getattr(recipe, f.name)) for f in dataclasses.fields(recipe))
     }
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`key: one's value, now other's`, for what differs."""
+    """Return a text like `optimizer.lr: 0.001, now 0.002` for each value that differs."""
     found = []
     for key in sorted(one.keys() | other.keys()):
         a, b = one.get(key), other.get(key)
@@ -211,14 +223,14 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
 def _change(content: dict[str, Any], change: str) -> None:
     key, sign, value = change.partition("=")
     if not sign or not key:
-        raise TrainingError("a change is written key=value", found=change, remedy="such as --set optimizer.lr=1e-3")
+        raise TrainingError("--set takes key=value", found=change, remedy="for example: --set optimizer.lr=1e-3")
     *path, last = key.strip().split(".")
-    place = content
-    for step in path:
-        place = place.setdefault(step, {})
-        if not isinstance(place, dict):
-            raise TrainingError(f"there is nothing inside {step}", found=change)
+    section = content
+    for name in path:
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise TrainingError(f"{name} has no keys inside it", found=change, remedy=f"give --set {name}=VALUE")
     try:
-        place[last] = yaml.safe_load(value)
+        section[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise TrainingError(f"the value of {key} cannot be read", found=value) from error
+        raise TrainingError(f"the value of {key} is not valid YAML", found=value, remedy="quote it") from error

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, what it ran on, what came of it, and all that is needed to go on."""
+"""The folder of a training run: recipe, versions, metrics, checkpoints, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from edge_segface import __version__
 from edge_segface.errors import CheckpointError, OutputError, TrainingError
 from edge_segface.files import cannot_write, make_folder, write_bytes, write_text
-from edge_segface.train.recipe import Recipe, differences, plain, recipe_from, recipe_text
+from edge_segface.train.recipe import Recipe, differences, recipe_from, recipe_text, to_plain
 
 PACKAGES = ("edge-segface", "torch", "timm", "lightning-fabric", "numpy", "opencv-python")
 STATE = "state.pt"
@@ -23,6 +23,8 @@ STATE = "state.pt"
 
 @dataclass(frozen=True)
 class RunFolder:
+    """Names, writes and reads the files of a run."""
+
     folder: Path
 
     @property
@@ -42,39 +44,38 @@ class RunFolder:
         return self.folder / "metrics.jsonl"
 
     def check(self, *, resume: bool) -> None:
-        """Refuses to begin where a run is already, and to go on where none is."""
+        """Raise if a new run would overwrite one, or if there is none to resume."""
         if resume and not self.state.is_file():
-            raise TrainingError(f"{self.folder} holds no run to go on with", remedy="leave --resume out to begin one")
+            raise TrainingError(f"{self.folder} contains no run to resume", remedy="leave out --resume to start one")
         if not resume and (self.state.exists() or self.metrics.exists()):
-            raise OutputError(
-                f"{self.folder} holds a run already", remedy="go on with it by --resume, or name another --out"
-            )
+            raise OutputError(f"{self.folder} already contains a run", remedy="add --resume, or give another --out")
 
     def begin(self, recipe: Recipe, data: dict[str, Any]) -> None:
+        """Create the folder and record recipe, versions and data."""
         make_folder(self.folder)
-        self.tidy(step=0)  # of a run that was killed before its first state
+        self.tidy(step=0)  # a run may have been killed before it saved its first state
         write_text(recipe_text(recipe), self.folder / "recipe.yaml")
         facts = {"versions": versions(), "git": git_revision(), "data": data, "command": sys.argv[1:]}
         write_text(json.dumps(facts, indent=2) + "\n", self.folder / "run.json")
 
     def load(self, recipe: Recipe, data: dict[str, Any]) -> dict[str, Any]:
-        """The state to go on from. Refuses that of another recipe or other data, and says what differs."""
+        """Return the saved state. Raise, naming the differences, if it belongs to another recipe or other data."""
         from edge_segface.model.checkpoint import load_content
 
         state = load_content(self.state)
         if not {"recipe", "data", "step", "learner"} <= state.keys():
-            raise CheckpointError(f"{self.state} is not the state of a run", found=", ".join(list(state)[:4]))
-        begun = plain(recipe_from(state["recipe"], str(self.state)))  # with what newer recipes say by default
-        if different := differences(begun, plain(recipe)) + differences(state["data"], data, "data."):
+            raise CheckpointError(f"{self.state} is not the state of a run", found=f"keys {', '.join(list(state)[:4])}")
+        saved = to_plain(recipe_from(state["recipe"], str(self.state)))  # with defaults for keys that are newer
+        if different := differences(saved, to_plain(recipe)) + differences(state["data"], data, "data."):
             raise TrainingError(
-                f"{self.folder} was begun with another recipe or other data",
+                f"{self.folder} was started with another recipe or other data",
                 found="; ".join(different),
-                remedy="go on with those, or begin anew in another --out",
+                remedy="resume with those, or start a new run in another --out",
             )
         return dict(state)
 
     def tidy(self, step: int) -> None:
-        """Takes away what was written after the state that a run goes on from, and what a kill left half written."""
+        """Remove metrics written after the step that the run resumes from, and files that a kill left half written."""
         for pattern in (".state-*.pt", ".last-*.pt", ".best-*.pt", ".metrics-*.jsonl"):
             for left in self.folder.glob(pattern):
                 left.unlink(missing_ok=True)
@@ -83,18 +84,19 @@ class RunFolder:
             write_text("".join(line + "\n" for line in lines if _step_of(line) <= step), self.metrics)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Whole or not at all: a kill or a full disk in the middle leaves the state before."""
+        """Replace the state atomically: after a kill or on a full disk, the previous state remains."""
         import torch
 
-        content = io.BytesIO()  # torch itself has no one error for a full disk
+        content = io.BytesIO()  # torch raises various errors on a full disk
         torch.save(state, content)
         try:
             write_bytes(content.getbuffer(), self.state)
         except OutputError as error:
-            resume = "go on with --resume" if self.state.exists() else "begin again"
-            raise OutputError(error.what, found=error.found, remedy=f"make room, then {resume}") from error
+            restart = "add --resume" if self.state.exists() else "start again"
+            raise OutputError(error.what, found=error.found, remedy=f"free some space, then {restart}") from error
 
     def write_metrics(self, record: dict[str, Any]) -> None:
+        """Append a line to metrics.jsonl."""
         try:
             with open(self.metrics, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
@@ -103,7 +105,7 @@ class RunFolder:
 
 
 def _step_of(line: str) -> float:
-    """Of a line of metrics; infinite if it was cut short."""
+    """Return the step of a line of metrics; infinity if the line was cut short."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
@@ -111,6 +113,7 @@ def _step_of(line: str) -> float:
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that influence training."""
     found = {"python": platform.python_version(), "edge-segface": __version__}
     for package in PACKAGES[1:]:
         try:
@@ -120,22 +123,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_revision() -> str | None:
-    """Of the checkout that the package runs from, with a `+` if files were changed since.
+def git_revision(module: Path = Path(__file__)) -> str | None:
+    """Return the commit of the checkout that the package runs from, with a `+` if tracked files were changed.
 
-    None for a copy of the package that merely lies inside some repository, such as an environment in a project.
+    None if the package is not tracked by git, such as in a virtual environment inside another repository.
     """
-    here = Path(__file__)
     try:
         _, revision, changes = (
             subprocess.run(  # noqa: S603
-                ["git", "-C", str(here.parent), *words],  # noqa: S607
+                ["git", "-C", str(module.parent), *words],  # noqa: S607
                 capture_output=True,
                 text=True,
                 check=True,
             ).stdout.strip()
             for words in (
-                ["ls-files", "--error-unmatch", here.name],
+                ["ls-files", "--error-unmatch", module.name],
                 ["rev-parse", "HEAD"],
                 ["status", "--porcelain", "--untracked-files=no"],
             )

@@ -1,23 +1,17 @@
-"""What a run starts from: devices, network, losses, optimizer."""
+"""Builds what a run starts from: network, losses, optimizer and learning rate, with checks of the recipe."""
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 
-from edge_segface.data.sample import Dataset
+from edge_segface.data import Dataset
 from edge_segface.data.sampling import Batches
-from edge_segface.errors import TrainingError, first_line
+from edge_segface.errors import TrainingError
 from edge_segface.labels import label_space
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import load_weights
@@ -28,93 +22,65 @@ from edge_segface.train.learner import Learner
 from edge_segface.train.recipe import Recipe, Schedule
 from edge_segface.warp.training import WarpedSegFace
 
-PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
-
-@dataclass(frozen=True)
-class Devices:
-    """Where to train. Under torchrun the processes that it started are taken, whatever `devices` and `nodes` say."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    accumulate: int = 1
-    workers: int = 2 if sys.platform == "linux" else 0  # which share an open dataset by fork
-
-
-def start_fabric(recipe: Recipe, machines: Devices) -> Fabric:
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would say which precision it uses
-    devices, nodes = machines.devices, machines.nodes
-    if each := os.environ.get("LOCAL_WORLD_SIZE"):  # torchrun has started the processes already
-        devices, nodes = int(each), int(os.environ["WORLD_SIZE"]) // int(each)
-    try:
-        fabric = Fabric(
-            accelerator=machines.accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            precision=PRECISIONS[recipe.precision],
-            strategy="ddp" if devices * nodes > 1 else "auto",
-        )
-    except (RuntimeError, ValueError) as error:
-        raise TrainingError(
-            f"cannot train on {devices} x {machines.accelerator}",
-            found=first_line(error),
-            remedy="choose another --accelerator (auto, cpu, cuda, mps) or fewer --devices",
-        ) from error
-    fabric.launch()
-    return fabric
-
-
-def check_fits(recipe: Recipe, train_set: Dataset) -> None:
-    """A recipe with a warp needs landmarks."""
+def check_landmarks(recipe: Recipe, train_set: Dataset) -> None:
+    """Raise if the recipe's warp needs landmarks that the dataset does not have."""
     if recipe.warp and train_set[0].landmarks_xy is None:
         raise TrainingError(
             f"{recipe.warp} needs five landmarks a face",
             found=f"{train_set.kind} has none",
-            remedy="take LaPa or Helen, or say --set warp=null",
+            remedy="use LaPa or Helen, or add --set warp=null",
         )
 
 
-def check_batches(batches: Batches, pictures: int) -> None:
+def check_batches(batches: Batches, images: int) -> None:
+    """Raise if a batch cannot be divided among processes, or is larger than the dataset."""
     parts = batches.processes * batches.accumulate
     if batches.batch % parts:
         raise TrainingError(
-            f"a batch of {batches.batch} cannot be shared out evenly",
-            found=f"{batches.processes} processes, {batches.accumulate} times",
-            remedy=f"say --set batch={max(1, batches.batch // parts) * parts}",
+            f"a batch of {batches.batch} cannot be divided evenly",
+            found=f"{batches.processes} processes, accumulated over {batches.accumulate} passes",
+            remedy=f"add --set batch={max(1, batches.batch // parts) * parts}",
         )
     if batches.steps_per_epoch < 1:
         raise TrainingError(
-            f"{pictures} pictures do not fill a batch of {batches.batch}", remedy=f"say --set batch={pictures} or less"
+            f"{images} images do not fill a batch of {batches.batch}", remedy=f"add --set batch={images} or less"
         )
 
 
-def starting_network(recipe: Recipe, *, resumed: bool = False) -> SegFace:
-    """What a run starts from. One that is resumed has all its weights in its state."""
+def starting_network(recipe: Recipe, *, resume: bool = False) -> SegFace:
+    """Build the recipe's network and load the weights it starts from; a resumed run has all weights in its state."""
     space = label_space(recipe.label_space)
     model = PRESETS[recipe.preset](len(space))
-    if recipe.backbone and not resumed:
+    if recipe.backbone and not resume:
         load_backbone(model, recipe.preset, recipe.backbone)
-    if recipe.start_from and not resumed:
+    if recipe.start_from and not resume:
         start = load_weights(Path(recipe.start_from), space)
         if start.preset != recipe.preset:
-            raise TrainingError(f"{recipe.start_from} is no {recipe.preset}", found=start.preset)
-        start.model.class_offset = None  # chosen for weights at the end of their training
+            raise TrainingError(
+                f"cannot start {recipe.preset} from {recipe.start_from}",
+                found=f"a checkpoint of {start.preset}",
+                remedy=f"add --set preset={start.preset}, or give a checkpoint of {recipe.preset}",
+            )
+        start.model.class_offset = None  # it was tuned for the final weights of that training
         model.load_state_dict(start.model.state_dict())
     return model.to(memory_format=torch.channels_last)
 
 
-def make_learner(model: SegFace, recipe: Recipe, pictures_with: npt.NDArray[np.int64], device: torch.device) -> Learner:
+def make_learner(
+    model: SegFace, recipe: Recipe, images_with_class: npt.NDArray[np.int64], device: torch.device
+) -> Learner:
+    """Join the network with what its losses need: the contrastive head and the teacher, where the recipe has them."""
     contrast = teacher = None
     if recipe.contrastive.weight:
         width = int(model.decoder.transformer.norm_final.normalized_shape[0])  # type: ignore[union-attr, index]
-        contrast = TokenContrast(model.decoder, width, torch.from_numpy(pictures_with), recipe.contrastive)
+        contrast = TokenContrast(model.decoder, width, torch.from_numpy(images_with_class), recipe.contrastive)
     if path := recipe.distillation.teacher:
         weights = load_weights(Path(path), label_space(recipe.label_space))
         if weights.warp != recipe.warp:
             raise TrainingError(
                 f"{path} cannot teach {recipe.preset}",
-                found=f"one looks through {weights.warp or recipe.warp}, the other does not",
+                found=f"warp {weights.warp or 'none'} in the teacher, {recipe.warp or 'none'} in the recipe",
                 remedy="give a teacher with the same warp",
             )
         network = weights.model.requires_grad_(False).eval()
@@ -123,6 +89,7 @@ def make_learner(model: SegFace, recipe: Recipe, pictures_with: npt.NDArray[np.i
 
 
 def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build AdamW, with weight decay on biases and norms only if the recipe says so."""
     options = recipe.optimizer
     parameters = list(learner.parameters())
     if options.decay_all:
@@ -135,9 +102,9 @@ def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def learning_rate(schedule: Schedule, lr: float, step: int, steps: int, steps_per_epoch: int) -> float:
-    """Of a step, counted from 0: it depends on nothing that went before, so an interruption cannot change it."""
-    warm = min(1.0, (step + 1) / schedule.warm_up_steps) if schedule.warm_up_steps else 1.0
+    """Return the rate of a step, counted from 0. It depends on no earlier step, so resuming cannot change it."""
+    warm_up = min(1.0, (step + 1) / schedule.warm_up_steps) if schedule.warm_up_steps else 1.0
     if schedule.kind == "steps":
         passed = sum(step >= milestone * steps_per_epoch for milestone in schedule.milestones)
-        return lr * warm * schedule.gamma**passed
-    return lr * warm * (schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * step / steps)) / 2)
+        return lr * warm_up * schedule.gamma**passed
+    return lr * warm_up * (schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * step / steps)) / 2)

@@ -282,7 +282,7 @@ def test_settings_that_measure_nothing() -> None:
 def test_lengths_of_time() -> None:
     assert [parse_seconds(text) for text in ("90s", "10m", "1h", "7")] == [90, 600, 3600, 7]
     for text in ("", "m", "-3s", "0", "nan"):
-        with pytest.raises(EdgeSegfaceError, match="is no length of time"):
+        with pytest.raises(EdgeSegfaceError, match="is not a valid duration"):
             parse_seconds(text)
 
 
@@ -304,7 +304,7 @@ def test_markdown_and_a_page_by_itself(report: dict) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed here")
 def test_the_page_in_a_real_browser(report: dict, tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     (tmp_path / "report.html").write_text(page(report))
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -338,7 +338,7 @@ def test_comparing(report: dict) -> None:
     assert "the second report warns: the long run is not comparable" in found.warnings
     assert compare(report, report).ratios[0].differs == {}
     alone = compare(report, {**report, "models": report["models"][:1]})
-    assert "edge-256, batch 2, is in the first report alone" in alone.warnings
+    assert "edge-256, batch 2, is only in the first report" in alone.warnings
     with pytest.raises(EdgeSegfaceError, match="no engine in common"):
         compare(report, {"models": []})
     with pytest.raises(EdgeSegfaceError, match="no engine in common"):  # a batch is not another
@@ -383,13 +383,13 @@ def test_bad_input_is_one_line(tmp_path: Path, report: dict) -> None:
     for arguments, words in (
         ((), "nothing to measure"),
         (("edge-256", "--json", tmp_path), "a folder"),
-        (("edge-256", "--sustain", "long"), "is no length of time"),
+        (("edge-256", "--sustain", "long"), "is not a valid duration"),
         (("--compare", good, tmp_path / "old.json"), "of another version (found: schema 0 instead of 2)"),
-        (("--compare", good, tmp_path / "cut.json"), "is no whole report (found: no batch"),
+        (("--compare", good, tmp_path / "cut.json"), "is not a complete report (found: no batch"),
         (("edge-256", "--json", "/proc/r.json"), "cannot write /proc/r.json"),  # before anything is measured
-        (("--compare", good, tmp_path / "other.json"), "is no benchmark report"),
-        (("--compare", good, tmp_path / "broken.json"), "is no report that can be read"),
-        (("--compare", good, tmp_path / "none.json"), "is no report that can be read"),
+        (("--compare", good, tmp_path / "other.json"), "is not a benchmark report"),
+        (("--compare", good, tmp_path / "broken.json"), "is not a readable report"),
+        (("--compare", good, tmp_path / "none.json"), "is not a readable report"),
     ):
         assert_one_line_error(run_cli("benchmark", *arguments), words)
     assert run_cli("benchmark", "edge-256", "--rounds", 0).returncode == 2

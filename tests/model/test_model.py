@@ -8,16 +8,17 @@ from torch import nn
 
 from edge_segface.model.attention import Attention, FourierPosition
 from edge_segface.model.build import PRESETS, build_edge, build_paper
+from edge_segface.warp.training import unwarp_grid
 
 
 @pytest.mark.parametrize(("classes", "tensors", "parameters"), [(19, 431, 7_035_824), (11, 423, 7_033_776)])
-def test_paper_has_the_official_size(classes: int, tensors: int, parameters: int) -> None:
+def test_paper_has_the_official_number_of_tensors_and_parameters(classes: int, tensors: int, parameters: int) -> None:
     model = build_paper(classes)
     assert len(model.state_dict()) == tensors
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
 
 
-def test_backbone_taps() -> None:
+def test_backbone_outputs_strides_4_to_32() -> None:
     features = build_paper(19).eval().backbone(torch.zeros(1, 3, 512, 512))
     assert [tuple(feature.shape[1:]) for feature in features] == [
         (24, 128, 128),
@@ -35,11 +36,11 @@ def test_logits_have_the_size_of_the_image(preset: str, size_hw: tuple[int, int]
     assert logits.shape == (2, 11, *size_hw)
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_gets_a_gradient() -> None:
     for preset in PRESETS.values():
         model = preset(5)
         model(torch.randn(2, 3, 64, 64)).square().mean().backward()
-        # The bias of keys is constant along a softmax, so its gradient is zero up to rounding, but it is there.
+        # The bias of keys shifts all scores of a softmax alike: its gradient is zero up to rounding, but not None.
         assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
@@ -63,7 +64,7 @@ def test_forward_is_re_entrant() -> None:
         assert torch.allclose(found[index], logits, atol=1e-5)
 
 
-def test_attention_is_the_one_of_torch() -> None:
+def test_attention_equals_torch_multihead_attention() -> None:
     torch.manual_seed(0)
     ours, theirs = Attention(32, 4, 32), nn.MultiheadAttention(32, 4, batch_first=True)
     with torch.no_grad():
@@ -75,7 +76,7 @@ def test_attention_is_the_one_of_torch() -> None:
     assert torch.allclose(ours(query, key, value), theirs(query, key, value)[0], atol=1e-6)
 
 
-def test_position_of_one_pixel_by_hand() -> None:
+def test_position_code_of_one_pixel_equals_its_formula() -> None:
     position = FourierPosition(8)
     x, y = 2 * (2 + 0.5) / 5 - 1, 2 * (1 + 0.5) / 3 - 1
     angle = 2 * torch.pi * (x * position.gaussian[0] + y * position.gaussian[1])
@@ -84,9 +85,6 @@ def test_position_of_one_pixel_by_hand() -> None:
 
 
 def test_positions_and_warps_keep_full_precision_under_autocast() -> None:
-    from edge_segface.model.attention import FourierPosition
-    from edge_segface.warp.training import unwarp_grid
-
     torch.manual_seed(0)
     position = FourierPosition(128)
     landmarks = torch.tensor([[[190.0, 230.0], [310.0, 228.0], [250.0, 290.0], [212.0, 355.0], [290.0, 352.0]]])

@@ -21,7 +21,7 @@ from edge_segface.warp.training import WarpedSegFace
 State = dict[str, Any]
 
 
-def test_recorded_logits_of_celeb(official_fixtures: Path) -> None:
+def test_celeb_checkpoint_gives_the_recorded_official_logits(official_fixtures: Path) -> None:
     recorded = np.load(official_fixtures / "segface_celeb_mobilenet_512_io.npz")
     weights = load_weights(official_fixtures / "segface_celeb_mobilenet_512.pt")
     assert (weights.space, weights.warp) == (CELEBAMASK19, None)
@@ -31,7 +31,7 @@ def test_recorded_logits_of_celeb(official_fixtures: Path) -> None:
     assert (logits.argmax(1) == recorded["labels"]).mean() >= 0.9999
 
 
-def test_recorded_logits_of_lapa(official_fixtures: Path) -> None:
+def test_lapa_checkpoint_gives_the_recorded_official_logits(official_fixtures: Path) -> None:
     recorded = np.load(official_fixtures / "segface_lapa_mobilenet_512_io.npz")
     weights = load_weights(official_fixtures / "segface_lapa_mobilenet_512.pt")
     assert (weights.space, weights.warp) == (LAPA11, "roi-tanh")
@@ -43,8 +43,8 @@ def test_recorded_logits_of_lapa(official_fixtures: Path) -> None:
 
 
 @pytest.mark.parametrize(("space", "tokens"), [(CELEBAMASK19, CELEB_TOKENS), (LAPA11, LAPA_TOKENS)])
-def test_names_are_torchvisions_and_the_released_decoders(space: LabelSpace, tokens: tuple[str, ...]) -> None:
-    """Written out from the released code, without our own table of names."""
+def test_official_names_equal_those_of_the_released_code(space: LabelSpace, tokens: tuple[str, ...]) -> None:
+    """The expected names are written out from the released code, without our own table."""
     attention = [f"{layer}_proj.{kind}" for layer in ["q", "k", "v", "out"] for kind in ("weight", "bias")]
     block = [f"{name}.{rest}" for name in ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
              for rest in attention]  # fmt: skip
@@ -68,7 +68,7 @@ def test_names_are_torchvisions_and_the_released_decoders(space: LabelSpace, tok
     assert len(names) == len(expected) == 412 + len(tokens)
 
 
-def test_backbone_does_what_torchvisions_does(official_checkpoints: dict[str, Path]) -> None:
+def test_backbone_features_equal_torchvisions(official_checkpoints: dict[str, Path]) -> None:
     state = torch.load(official_checkpoints["celebamask19"], weights_only=True)["state_dict_backbone"]
     theirs = torchvision.models.mobilenet_v3_large(weights=None).features.eval()
     prefix = "backbone."
@@ -82,11 +82,11 @@ def test_backbone_does_what_torchvisions_does(official_checkpoints: dict[str, Pa
             x = child(x)
             if index in (3, 6, 12, 16):
                 expected.append(x)
-    for found, wanted in zip(features, expected, strict=True):
-        assert torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+    for feature, reference in zip(features, expected, strict=True):
+        assert torch.allclose(feature, reference, rtol=1e-3, atol=1e-4 * float(reference.abs().max()))
 
 
-def test_every_tensor_lands_where_its_official_name_says(official_checkpoints: dict[str, Path]) -> None:
+def test_official_tensors_load_into_the_right_layers(official_checkpoints: dict[str, Path]) -> None:
     state = torch.load(official_checkpoints["celebamask19"], weights_only=True)["state_dict_backbone"]
     assert len(state) == 431
     model = load_weights(official_checkpoints["celebamask19"]).model
@@ -115,7 +115,7 @@ def test_every_tensor_lands_where_its_official_name_says(official_checkpoints: d
         assert torch.equal(state[official], ours), official
 
 
-def test_eleven_tokens_are_lapa_unless_helen_is_said(official_checkpoints: dict[str, Path]) -> None:
+def test_eleven_tokens_are_lapa_unless_helen_is_given(official_checkpoints: dict[str, Path]) -> None:
     path = official_checkpoints["lapa11"]
     assert load_weights(path).space == LAPA11
     helen = load_weights(path, HELEN11)
@@ -156,7 +156,7 @@ def _not_finite(state: State) -> State:
     ("change", "text"),
     [
         (_swin, r"another backbone \(found: swin or convnext\)"),
-        (_resnet, "another backbone .*backbone.conv1.weight"),
+        (_resnet, "another backbone .*first layer backbone.conv1.weight"),
         (_without_two, r"linear_c.3.proj.weight, linear_c.3.proj.bias missing, none extra"),
         (_with_extra, r"none missing, classifier.weight, classifier.bias extra"),
         (_of_other_type, r"other shapes or types .*linear_fuse.weight"),
@@ -166,7 +166,7 @@ def _not_finite(state: State) -> State:
         (lambda state: {}, "neither an edge-segface nor an official"),
     ],
 )
-def test_checkpoints_that_do_not_fit(
+def test_official_checkpoint_that_does_not_fit_is_rejected(
     official_checkpoints: dict[str, Path], tmp_path: Path, change: Callable[[State], State], text: str
 ) -> None:
     content = torch.load(official_checkpoints["celebamask19"], weights_only=True)
@@ -185,7 +185,7 @@ class Harmful:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_code_in_a_pickle_is_not_run(tmp_path: Path, legacy: bool) -> None:
+def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path, legacy: bool) -> None:
     path, marker = tmp_path / "x.pt", tmp_path / "it-ran"
     if legacy:
         path.write_bytes(pickle.dumps({"state_dict_backbone": Harmful(marker)}, protocol=2))
@@ -196,7 +196,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path, legacy: bool) -> None:
     assert not marker.exists()
 
 
-def test_a_harmless_pickle_is_not_accused(tmp_path: Path) -> None:
+def test_pickle_without_code_is_not_reported_as_code(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(pickle.dumps([[1, 2], {"a": (3,)}], protocol=4))
     with pytest.raises(CheckpointError, match="not a checkpoint") as caught:
         load_weights(tmp_path / "x.pt")
@@ -206,7 +206,7 @@ def test_a_harmless_pickle_is_not_accused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"preset": ["edge"]}, {"label_space": {}}, {"label_space": "x"}, {"training_data": 5}, {"state_dict": 7}]
 )
-def test_own_checkpoints_with_wrong_fields(tmp_path: Path, change: State) -> None:
+def test_own_checkpoint_with_invalid_fields_is_rejected(tmp_path: Path, change: State) -> None:
     save_weights(Weights(build_edge(11), "edge", LAPA11, "drawn faces", "MIT"), tmp_path / "x.pt")
     content = torch.load(tmp_path / "x.pt", weights_only=True)
     torch.save({**content, **change}, tmp_path / "x.pt")
@@ -214,42 +214,45 @@ def test_own_checkpoints_with_wrong_fields(tmp_path: Path, change: State) -> Non
         load_weights(tmp_path / "x.pt")
 
 
-def test_a_damaged_archive_and_one_of_a_wrapped_network(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_damaged_archive_is_rejected(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     data = bytearray(official_checkpoints["lapa11"].read_bytes())
     data[len(data) // 2] ^= 0xFF
     (tmp_path / "flipped.pt").write_bytes(data)
     with pytest.raises(CheckpointError, match="fails its checksum"):
         load_weights(tmp_path / "flipped.pt")
+
+
+def test_prefix_of_a_data_parallel_network_is_removed(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     state = torch.load(official_checkpoints["lapa11"], weights_only=True)["state_dict_backbone"]
     torch.save({"state_dict_backbone": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "w.pt")
     assert load_weights(tmp_path / "w.pt").space == LAPA11
 
 
-def test_keys_that_are_no_texts(tmp_path: Path) -> None:
+def test_checkpoint_keys_must_be_strings(tmp_path: Path) -> None:
     for content in ({1: torch.zeros(1)}, {"state_dict_backbone": {1: torch.zeros(1)}}):
         torch.save(content, tmp_path / "x.pt")
         with pytest.raises(CheckpointError, match="checkpoint"):
             load_weights(tmp_path / "x.pt")
 
 
-def test_files_that_are_no_checkpoints(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_files_that_are_not_checkpoints_are_rejected(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     content = official_checkpoints["lapa11"].read_bytes()
     for name, data, text in (
-        ("cut.pt", content[: len(content) // 2], "cut short"),
+        ("cut.pt", content[: len(content) // 2], "may be incomplete"),
         ("empty.pt", b"", r"0 bytes"),
         ("byte.pt", b"}", "not a"),
-        ("text.pt", b"hello world, this is no checkpoint", "not a"),
+        ("text.pt", b"hello world, not a checkpoint", "not a"),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(CheckpointError, match=text):
             load_weights(tmp_path / name)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_weights(tmp_path / "none.pt")
-    with pytest.raises(CheckpointError, match="cut short"):
+    with pytest.raises(CheckpointError, match="may be incomplete"):
         load_weights(tmp_path)
 
 
-def test_our_own_checkpoints_come_back(tmp_path: Path) -> None:
+def test_own_checkpoint_survives_a_round_trip(tmp_path: Path) -> None:
     model = build_edge(11).eval()
     path = tmp_path / "edge.pt"
     save_weights(Weights(model, "edge", LAPA11, "drawn faces", "MIT", f1={"skin": 90.0}), path)

@@ -16,10 +16,10 @@ from edge_segface.train.losses import consensus_terms, contrastive_loss, cross_e
 @pytest.fixture
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    return torch.randn(2, 5, 8, 9), torch.randint(0, 4, (2, 8, 9))  # class 4 is nowhere
+    return torch.randn(2, 5, 8, 9), torch.randint(0, 4, (2, 8, 9))  # class 4 is absent
 
 
-def test_dice_and_cross_entropy_are_segfaces(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_dice_and_cross_entropy_equal_segfaces_loops(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     logits, labels = batch
     ce, dice = cross_entropy_and_dice(logits, labels)
     p = logits.softmax(dim=1)
@@ -31,22 +31,22 @@ def test_dice_and_cross_entropy_are_segfaces(batch: tuple[torch.Tensor, torch.Te
     assert ce == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
 
 
-def test_a_perfect_prediction_costs_nothing() -> None:
+def test_loss_of_a_perfect_prediction_is_zero() -> None:
     labels = torch.tensor([[[0, 1], [1, 0]]])
     ce, dice = cross_entropy_and_dice(F.one_hot(labels, 2).movedim(-1, 1) * 60.0, labels)
     assert float(ce) == pytest.approx(0, abs=1e-6)
     assert float(dice) == pytest.approx(0, abs=1e-5)
 
 
-def one_piece(*rows: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """Probabilities of two classes at each pixel of one piece with label 0."""
+def one_component(*rows: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Arguments for a component of label 0, from the probabilities of two classes at each pixel."""
     logits = torch.tensor(rows).log().T[None, :, None]  # 1 2 1 w
     shape = (1, 1, len(rows))
     return logits, torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long), 4
 
 
 def test_consensus_has_the_values_of_the_paper() -> None:
-    label, agreement = consensus_terms(*one_piece((0.9, 0.1), (0.5, 0.5)))
+    label, agreement = consensus_terms(*one_component((0.9, 0.1), (0.5, 0.5)))
     assert float(label) == pytest.approx(0.356675, abs=1e-6)
     assert float(agreement) == pytest.approx(0.117973, abs=1e-6)
     assert float(10 * label + 5 * agreement) == pytest.approx(4.156616, abs=1e-5)
@@ -56,35 +56,35 @@ def test_consensus_equals_equation_8_written_as_loops(batch: tuple[torch.Tensor,
     logits, _ = batch
     labels = torch.zeros(2, 8, 9, dtype=torch.long)
     labels[0, :4], labels[1, :, 5:] = 2, 3
-    pieces = torch.stack([torch.from_numpy(label_components(row.byte().numpy())).long() for row in labels])
-    pieces[0, 0, 0] = 0  # one pixel is in no piece
+    components = torch.stack([torch.from_numpy(label_components(row.byte().numpy())).long() for row in labels])
+    components[0, 0, 0] = 0  # one pixel belongs to none
     p = logits.softmax(dim=1)
-    named, agreed = [], []
-    for picture in range(2):
-        for piece in pieces[picture].unique():
-            if piece == 0:
+    label_terms, agreement_terms = [], []
+    for image in range(2):
+        for number in components[image].unique():
+            if number == 0:
                 continue
-            inside = pieces[picture] == piece
-            q = p[picture][:, inside]
+            inside = components[image] == number
+            q = p[image][:, inside]
             mean = q.mean(dim=1)
-            named.append(-mean[labels[picture][inside][0]].log())
-            agreed.append((mean[:, None] * (mean.log()[:, None] - q.log())).sum(dim=0).mean())
-    got = consensus_terms(logits, labels, pieces, 9)
+            label_terms.append(-mean[labels[image][inside][0]].log())
+            agreement_terms.append((mean[:, None] * (mean.log()[:, None] - q.log())).sum(dim=0).mean())
+    got = consensus_terms(logits, labels, components, 9)
     assert [float(x) for x in got] == pytest.approx(
-        [float(torch.stack(named).mean()), float(torch.stack(agreed).mean())], rel=1e-5
+        [float(torch.stack(terms).mean()) for terms in (label_terms, agreement_terms)], rel=1e-5
     )
 
 
-def test_consensus_keeps_what_the_paper_says_it_keeps() -> None:
-    assert float(consensus_terms(*one_piece((0.7, 0.3), (0.7, 0.3)))[1]) == pytest.approx(0, abs=1e-7)
+def test_consensus_is_invariant_to_order_and_repetition_of_pixels() -> None:
+    assert float(consensus_terms(*one_component((0.7, 0.3), (0.7, 0.3)))[1]) == pytest.approx(0, abs=1e-7)
     some = [(0.9, 0.1), (0.5, 0.5), (0.2, 0.8)]
-    plain = [float(x) for x in consensus_terms(*one_piece(*some))]
-    assert [float(x) for x in consensus_terms(*one_piece(*some[::-1]))] == pytest.approx(plain, rel=1e-5)
-    assert [float(x) for x in consensus_terms(*one_piece(*some, *some))] == pytest.approx(plain, rel=1e-5)
-    assert float(consensus_terms(*one_piece((0.3, 0.7)))[0]) == pytest.approx(-math.log(0.3), rel=1e-5)  # plain CE
+    plain = [float(x) for x in consensus_terms(*one_component(*some))]
+    assert [float(x) for x in consensus_terms(*one_component(*some[::-1]))] == pytest.approx(plain, rel=1e-5)
+    assert [float(x) for x in consensus_terms(*one_component(*some, *some))] == pytest.approx(plain, rel=1e-5)
+    assert float(consensus_terms(*one_component((0.3, 0.7)))[0]) == pytest.approx(-math.log(0.3), rel=1e-5)  # plain CE
 
 
-def test_consensus_of_no_pieces_is_zero_and_has_a_gradient(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_consensus_without_components_is_zero_and_has_a_gradient(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     logits = batch[0].requires_grad_()
     label, agreement = consensus_terms(logits, batch[1], torch.zeros_like(batch[1]), 4)
     (label + agreement).backward()
@@ -92,7 +92,7 @@ def test_consensus_of_no_pieces_is_zero_and_has_a_gradient(batch: tuple[torch.Te
     assert logits.grad is not None
 
 
-def test_consensus_survives_probabilities_of_zero() -> None:
+def test_consensus_is_finite_for_probabilities_of_zero() -> None:
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]]).T[None, :, None].requires_grad_()
     zeros = torch.zeros(1, 1, 2, dtype=torch.long)
     label, agreement = consensus_terms(logits, zeros, zeros + 1, 4)
@@ -102,17 +102,17 @@ def test_consensus_survives_probabilities_of_zero() -> None:
     assert logits.grad.isfinite().all()
 
 
-def test_pieces_are_connected_of_one_class_and_the_largest() -> None:
+def test_components_are_connected_and_the_largest_are_kept() -> None:
     labels = torch.tensor([[0, 0, 1, 1, 0], [0, 2, 0, 1, 0], [2, 0, 0, 0, 0]]).byte().numpy()
-    pieces = label_components(labels)
-    assert len(set(pieces[labels == 2])) == 1  # corners connect
-    assert len(set(pieces.ravel())) == 3
+    components = label_components(labels)
+    assert len(set(components[labels == 2])) == 1  # corners connect
+    assert len(set(components.ravel())) == 3
     assert set(label_components(labels, min_area=3).ravel()) == {0, 1, 2}
     assert (label_components(labels, max_count=1) == 1).sum() == 10
     assert component_counts(labels, 4).tolist() == [1, 1, 1, 0]
 
 
-def test_contrast_equals_the_formula_written_as_loops() -> None:
+def test_contrastive_loss_equals_its_formula_written_as_loops() -> None:
     torch.manual_seed(1)
     z = F.normalize(torch.randn(9, 4), dim=1)
     classes = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3])
@@ -133,7 +133,7 @@ def test_contrast_equals_the_formula_written_as_loops() -> None:
     assert float(contrastive_loss(z, classes, groups, warm, 0.1, 0.25)) == pytest.approx(float(total / 9), rel=1e-5)
 
 
-def test_contrast_of_one_embedding_is_zero_and_finite() -> None:
+def test_contrastive_loss_of_one_embedding_is_zero() -> None:
     z = torch.ones(1, 4, requires_grad=True)
     loss = contrastive_loss(z, torch.zeros(1), torch.zeros(1), torch.ones(1), 0.1, 0.25)
     loss.backward()
@@ -142,12 +142,12 @@ def test_contrast_of_one_embedding_is_zero_and_finite() -> None:
     assert z.grad.isfinite().all()
 
 
-def test_common_classes_are_split_and_rare_ones_are_not() -> None:
-    counts = group_counts(torch.tensor([720, 30, 160, 0, 45]), least=10, most=16)
+def test_only_common_classes_are_split_into_groups() -> None:
+    counts = group_counts(torch.tensor([720, 30, 160, 0, 45]), min_images=10, max_groups=16)
     assert counts.tolist() == [16, 1, 5, 1, 1]
 
 
-def test_kmeans_finds_directions() -> None:
+def test_spherical_kmeans_finds_the_directions_of_clusters() -> None:
     torch.manual_seed(0)
     directions = F.normalize(torch.randn(3, 8), dim=1)
     points = F.normalize(directions.repeat_interleave(40, 0) + 0.05 * torch.randn(120, 8), dim=1)
@@ -155,7 +155,7 @@ def test_kmeans_finds_directions() -> None:
     assert (directions @ centres.T).amax(dim=1).min() > 0.99
 
 
-def test_distillation_is_zero_for_the_teachers_own_logits_and_follows_kl() -> None:
+def test_distillation_loss_equals_kl_divergence() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
     assert float(distillation_loss(teacher, teacher, 2.0)) == pytest.approx(0, abs=1e-6)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from edge_segface.errors import TrainingError
-from edge_segface.train.recipe import differences, load_recipe, plain, recipe_from, recipe_names, recipe_text
+from edge_segface.train.recipe import differences, load_recipe, recipe_from, recipe_names, recipe_text, to_plain
 from edge_segface.train.setup import learning_rate
 
 
@@ -18,7 +18,7 @@ from edge_segface.train.setup import learning_rate
         ("paper-helen", "helen", "helen11", 16, "none", None),
     ],
 )
-def test_the_papers_recipes_are_the_papers(
+def test_paper_recipes_have_the_papers_settings(
     name: str, dataset: str, space: str, batch: int, augmentation: str, warp: str | None
 ) -> None:
     recipe = load_recipe(name)
@@ -34,7 +34,7 @@ def test_the_papers_recipes_are_the_papers(
     )
 
 
-def test_rates_step_down_where_the_paper_says() -> None:
+def test_learning_rate_steps_down_at_the_papers_milestones() -> None:
     schedule = load_recipe("paper-celebamask").schedule
     rates = [learning_rate(schedule, 1e-4, epoch * 755, 300 * 755, 755) for epoch in (0, 79, 80, 199, 200, 299)]
     assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
@@ -44,12 +44,12 @@ def test_rates_step_down_where_the_paper_says() -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_survives_being_written_down(name: str) -> None:
+def test_recipe_survives_a_round_trip_through_yaml(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe_from(yaml.safe_load(recipe_text(recipe)), "again") == recipe
 
 
-def test_changes_reach_deep_and_are_checked() -> None:
+def test_changes_reach_nested_keys() -> None:
     recipe = load_recipe("edge", ["optimizer.lr=3e-4", "epochs=7", "ema=null", "schedule.milestones=[1, 2]"])
     assert (recipe.optimizer.lr, recipe.epochs, recipe.ema, recipe.schedule.milestones) == (3e-4, 7, None, (1, 2))
 
@@ -65,19 +65,19 @@ def test_changes_reach_deep_and_are_checked() -> None:
         ("precision=int8", "precision must be one of fp32, bf16, fp16"),
         ("preset=tiny", "preset must be one of paper, edge, pico"),
         ("augmentation=all", "augmentation must be one of none, lapa, camera"),
-        ("camera.scenes=2", "shares lie between 0 and 1"),
+        ("camera.scenes=2", "must lie between 0 and 1"),
         ("optimizer=fast", "optimizer must hold"),
-        ("epochs.x=1", "there is nothing inside epochs"),
-        ("epochs", "a change is written key=value"),
+        ("epochs.x=1", "epochs has no keys inside it"),
+        ("epochs", "--set takes key=value"),
         ("warp=roi-tanh", "the warp needs landmarks"),
     ],
 )
-def test_wrong_changes_are_named(change: str, words: str) -> None:
+def test_invalid_changes_name_key_and_choices(change: str, words: str) -> None:
     with pytest.raises(TrainingError, match=words.replace("[", r"\[")):
         load_recipe("edge", [change])
 
 
-def test_missing_and_broken_recipes(tmp_path: Path) -> None:
+def test_missing_and_broken_recipe_files_are_explained(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no recipe is called 'edgy'.*choose one of .*edge"):
         load_recipe("edgy")
     (tmp_path / "a.yaml").write_text("preset: [")
@@ -92,6 +92,6 @@ def test_missing_and_broken_recipes(tmp_path: Path) -> None:
 
 
 def test_differences_name_key_and_both_values() -> None:
-    one, other = (plain(load_recipe("edge", [f"optimizer.lr={lr}"])) for lr in (1e-3, 2e-3))
+    one, other = (to_plain(load_recipe("edge", [f"optimizer.lr={lr}"])) for lr in (1e-3, 2e-3))
     assert differences(one, other) == ["optimizer.lr: 0.001, now 0.002"]
     assert differences(one, one) == []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_segface.build import BuildResult
     from edge_segface.demo import DemoResult
     from edge_segface.doctor import Finding
+    from edge_segface.evaluate import EvaluationReport
     from edge_segface.labels import LabelSpace
     from edge_segface.quantize.accuracy_gate import AccuracyDrop
     from edge_segface.quantize.sensitivity import Sensitivity
@@ -82,7 +83,7 @@ def print_sensitivity(ranked: list[Sensitivity]) -> None:
     stdout.print(table)
 
 
-def print_scores(report: dict[str, Any], space: LabelSpace) -> None:
+def print_scores(report: EvaluationReport, space: LabelSpace) -> None:
     table = Table(title=f"{report['model']} on {report['pictures']} images", title_justify="left")
     for column in ("class", "part", "F1", "IoU"):
         table.add_column(column, justify="left" if column in ("class", "part") else "right")

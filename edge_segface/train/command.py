@@ -1,0 +1,81 @@
+"""`edge-segface train` as a function: recipe, datasets and checks first, PyTorch last.
+
+PyTorch takes seconds to load, so a wrong recipe, folder or dataset is reported before it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_segface.data import Dataset, open_dataset
+from edge_segface.labels import LabelSpace, label_space, lost_parts
+from edge_segface.models import mask_space
+from edge_segface.progress import NO_PROGRESS, Progress
+from edge_segface.train.recipe import load_recipe
+from edge_segface.train.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from edge_segface.train.loop import TrainingResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What to train, on which data and devices."""
+
+    recipe: str  # a recipe of the package, or a YAML file
+    out: Path  # folder of the run
+    data: Path | None = None  # folder of the dataset
+    dataset: str | None = None  # its kind; default: the recipe's
+    labels: str | None = None  # label space of a folder's masks; default: the recipe's
+    resume: bool = False
+    changes: tuple[str, ...] = ()  # key=value in the recipe
+    skip_bad: bool = False  # skip samples that cannot be used
+    accelerator: str = "auto"
+    devices: int = 1  # processes on each machine
+    nodes: int = 1
+    accumulate: int = 1
+    workers: int | None = None  # data loading processes per device; default: 2 on Linux, else 0
+    threads: int | None = None
+
+
+def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> TrainingResult:
+    """Train a network by a recipe and return where its weights are."""
+    dataset = () if request.dataset is None else (f"dataset={request.dataset}",)
+    recipe = load_recipe(request.recipe, [*request.changes, *dataset])
+    run = RunFolder(request.out)
+    run.check(resume=request.resume)
+    target = label_space(recipe.label_space)
+    space = mask_space(request.labels, recipe.dataset, target)
+    train_set, val_set = (
+        _open_split(recipe.dataset, request, split, space, progress) for split in (recipe.train_split, recipe.val_split)
+    )
+    if lost := lost_parts(train_set.space, target):
+        merged = ", ".join(f"{part} becomes {into}" for part, into in lost.items())
+        progress.note(f"{target.name} lacks some parts: {merged}")
+
+    import torch
+
+    from edge_segface.train.devices import Devices
+    from edge_segface.train.loop import train
+
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+        os.environ["OMP_NUM_THREADS"] = str(request.threads)  # read by the processes that --devices starts
+    devices = Devices(
+        accelerator=request.accelerator,
+        devices=request.devices,
+        nodes=request.nodes,
+        accumulate=request.accumulate,
+        workers=Devices.workers if request.workers is None else request.workers,
+    )
+    return train(recipe, train_set, val_set, run, devices, resume=request.resume, progress=progress)
+
+
+def _open_split(kind: str, request: TrainRequest, split: str, space: LabelSpace | None, progress: Progress) -> Dataset:
+    dataset = open_dataset(kind, request.data, split, space, skip_bad=request.skip_bad, progress=progress)
+    for problem, names in dataset.skipped.items():
+        progress.note(f"skipped in {split}: {len(names)} with {problem}: {', '.join(names[:3])}")
+    return dataset

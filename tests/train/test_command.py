@@ -1,0 +1,126 @@
+"""`edge-segface train`, as a function and as a command."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_segface.errors import EdgeSegfaceError
+from edge_segface.train.command import TrainRequest, run_training
+from tests.conftest import assert_one_line_error, run_cli
+from tests.support.datasets import write_folder
+from tests.support.training import TINY, read_metrics, read_state
+
+
+def test_run_training_trains_on_a_folder_and_resumes(tmp_path: Path) -> None:
+    request = {
+        "recipe": "drawn", "dataset": "folder", "data": write_folder(tmp_path / "faces", 8), "out": tmp_path / "run",
+        "changes": (*TINY, "train_split=all", "val_split=all"), "accelerator": "cpu", "workers": 0,
+    }  # fmt: skip
+    result = run_training(TrainRequest(**request))  # type: ignore[arg-type]
+    assert (result.steps, result.stopped) == (4, False)
+    assert result.run.best.exists()
+    assert run_training(TrainRequest(**request, resume=True)).best_f1 == result.best_f1  # type: ignore[arg-type]
+    assert [record["epoch"] for record in read_metrics(tmp_path / "run")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("request_", "match"),
+    [
+        ({"recipe": "nosuch"}, "no recipe is called 'nosuch'"),
+        ({"recipe": "drawn", "accelerator": "gpu0"}, "cannot train on 1 x gpu0"),
+        (
+            {"recipe": "paper-lapa", "dataset": "folder", "data": "faces", "labels": "celebamask19"},
+            "roi-tanh needs five landmarks.*folder has none",
+        ),
+        ({"recipe": "paper-lapa", "dataset": "folder", "data": "faces"}, "lapa11"),
+        ({"recipe": "drawn", "changes": ("epoch=3",)}, "unknown key epoch"),
+        ({"recipe": "drawn", "labels": "lapa11"}, "drawn .*celebamask19.*--labels"),
+        ({"recipe": "drawn", "resume": True}, "contains no run to resume.*leave out --resume"),
+        ({"recipe": "edge"}, "celebamask needs a folder.*--dataset drawn"),
+        ({"recipe": "edge", "data": "faces"}, "celebamask.*--dataset folder"),
+        (
+            {"recipe": "edge", "data": "faces", "dataset": "folder", "changes": ("batch=64",)},
+            "do not fill a batch of 64",
+        ),
+    ],
+)
+def test_wrong_requests_are_explained(tmp_path: Path, request_: dict[str, object], match: str) -> None:
+    if "data" in request_:
+        request_ = {**request_, "data": write_folder(tmp_path / "faces", 4)}
+    with pytest.raises(EdgeSegfaceError, match=match):
+        run_training(TrainRequest(out=tmp_path / "run", **{"accelerator": "cpu", **request_}))  # type: ignore[arg-type]
+
+
+def test_lost_parts_and_skipped_samples_are_noted(tmp_path: Path) -> None:
+    """They are reported although the request then fails for its batch size."""
+    from edge_segface.progress import NoProgress
+
+    class Notes(NoProgress):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.lines.append(text)
+
+    root = write_folder(tmp_path / "faces", 4)
+    (root / "images" / "002.jpg").write_bytes(b"broken")
+    notes = Notes()
+    request = TrainRequest(
+        recipe="drawn", dataset="folder", data=root, labels="celebamask19", out=tmp_path / "run", accelerator="cpu",
+        skip_bad=True, changes=("label_space=lapa11", "batch=64", "train_split=all", "val_split=all"),
+    )  # fmt: skip
+    with pytest.raises(EdgeSegfaceError, match="3 images do not fill a batch of 64"):
+        run_training(request, progress=notes)
+    assert notes.lines[0].startswith("skipped in all: 1 with")
+    assert notes.lines[-1].startswith("lapa11 lacks some parts: ")
+
+
+def test_folder_with_a_run_is_not_overwritten(finished_run: Path) -> None:
+    before = (finished_run / "state.pt").read_bytes()
+    assert_one_line_error(run_cli("train", "drawn", "--out", finished_run), "already contains a run", "--resume")
+    assert (finished_run / "state.pt").read_bytes() == before
+
+
+def test_wrong_commands_are_reported_before_torch_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").touch()
+    for arguments in (
+        ("recipes",),
+        ("train", "nosuch", "--out", tmp_path / "run"),
+        ("train", "edge", "--out", tmp_path),
+        ("train", "edge", "--out", tmp_path / "run"),
+    ):
+        result = run_cli(*arguments, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+        assert "| edge_segface.cli" in result.stderr
+        assert not re.search(r"\| +(torch|timm)$", result.stderr, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_names_the_resume_option(tmp_path: Path) -> None:
+    changes = [word for change in (*TINY, "epochs=50") for word in ("--set", change)]
+    command = [sys.executable, "-m", "edge_segface", "train", "drawn", "--out", str(tmp_path / "run"), "--workers", "1"]
+    process = subprocess.Popen(
+        [*command, "--accelerator", "cpu", *changes], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "run" / "last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes, workers too
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "--resume" in errors
+    assert read_state(tmp_path / "run")["step"] > 0
+
+
+def test_recipes_are_listed_and_shown() -> None:
+    listed = run_cli("recipes")
+    assert "paper-lapa" in listed.stdout
+    shown = run_cli("recipes", "edge")
+    assert "augmentation: camera" in shown.stdout

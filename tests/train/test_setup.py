@@ -1,0 +1,72 @@
+"""What a run starts from: pretrained backbones, checkpoints, teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from edge_segface.assets import FOLDER
+from edge_segface.errors import CheckpointError, TrainingError
+from edge_segface.labels import CELEBAMASK19, LAPA11
+from edge_segface.model.build import PRESETS
+from edge_segface.model.checkpoint import Weights, load_weights, save_weights
+from edge_segface.model.official import official_names
+from edge_segface.train.backbone import load_backbone
+from edge_segface.train.setup import starting_network
+from tests.support.training import run_tiny, tiny_recipe
+
+
+@pytest.mark.parametrize("preset", ["paper", "edge", "pico"])
+def test_torchvision_backbone_gives_the_same_features(preset: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    name = "mobilenet_v3_small" if preset == "pico" else "mobilenet_v3_large"
+    theirs = torchvision.models.get_model(name, weights=None)
+    for buffer in theirs.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    torch.save(theirs.state_dict(), tmp_path / "backbone.pt")
+    model = PRESETS[preset](19)
+    load_backbone(model, preset, str(tmp_path / "backbone.pt"))
+    image = torch.randn(1, 3, 64, 64)
+    deepest = model.backbone.eval()(image)[-1]
+    assert torch.allclose(deepest, theirs.features.eval()(image), atol=1e-4)
+    if preset == "paper":
+        for ours, official in official_names(model, CELEBAMASK19).items():
+            if official.startswith("backbone."):
+                expected = theirs.state_dict()[official.replace("backbone.", "features.", 1)]
+                assert torch.equal(model.state_dict()[ours], expected)
+
+
+def test_backbone_file_of_another_network_is_rejected(tmp_path: Path) -> None:
+    torch.save({"features.0.0.weight": torch.zeros(3)}, tmp_path / "b.pt")
+    with pytest.raises(CheckpointError, match="does not fit the backbone of edge"):
+        load_backbone(PRESETS["edge"](19), "edge", str(tmp_path / "b.pt"))
+    with pytest.raises(CheckpointError, match="is not a readable state dict"):
+        load_backbone(PRESETS["edge"](19), "edge", str(tmp_path / "none.pt"))
+
+
+def test_start_from_loads_a_checkpoint_of_the_same_preset(finished_run: Path) -> None:
+    trained = load_weights(finished_run / "best.pt").model
+    started = starting_network(tiny_recipe(f"start_from={finished_run / 'best.pt'}"))
+    assert torch.equal(started.decoder.class_tokens, trained.decoder.class_tokens)
+    with pytest.raises(TrainingError, match="cannot start edge from .*found: a checkpoint of pico"):
+        starting_network(tiny_recipe(f"start_from={finished_run / 'best.pt'}", "preset=edge"))
+
+
+def test_start_from_drops_the_class_offsets_of_a_balanced_network() -> None:
+    path = FOLDER / "edge.pt"
+    balanced = load_weights(path).model
+    assert balanced.class_offset is not None
+    started = starting_network(tiny_recipe("preset=edge", f"start_from={path}"))
+    assert started.class_offset is None
+    assert torch.equal(started.decoder.class_tokens, balanced.decoder.class_tokens)
+
+
+def test_teacher_with_another_label_space_is_rejected(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_weights(Weights(PRESETS["pico"](11), "pico", LAPA11, "nothing", "free"), tmp_path / "lapa.pt")
+    with pytest.raises(CheckpointError, match="is not for celebamask19"):
+        run_tiny(tmp_path / "run", tiny_recipe(f"distillation.teacher={tmp_path / 'lapa.pt'}"))
