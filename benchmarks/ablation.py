@@ -34,7 +34,9 @@ from edge_segface.export.onnx_export import write_graph
 from edge_segface.model.build import PRESETS, build_edge, mobilenet
 from edge_segface.model.edge import EdgeDecoder, Refine
 from edge_segface.model.segface import SegFace
-from edge_segface.train.loop import Progress, train
+from edge_segface.progress import NoProgress
+from edge_segface.train.devices import Devices
+from edge_segface.train.loop import train
 from edge_segface.train.recipe import Recipe, load_recipe
 from edge_segface.train.run_folder import RunFolder, versions
 
@@ -135,16 +137,16 @@ VARIANTS = {
 
 
 @dataclass
-class MinuteLog:
+class MinuteLog(NoProgress):
     """Prints the progress of a run to stderr, at most once a minute."""
 
     title: str
     printed_at_s: float = field(default_factory=time.monotonic)
 
-    def __call__(self, progress: Progress) -> None:
+    def describe(self, text: str) -> None:
         if time.monotonic() - self.printed_at_s > 60:
             self.printed_at_s = time.monotonic()
-            print(self.title, progress, flush=True, file=sys.stderr)
+            print(f"{self.title}: {text}", flush=True, file=sys.stderr)
 
 
 def main() -> None:
@@ -189,7 +191,7 @@ def train_variant(name: str, seed: int, options: Namespace, train_set: Dataset, 
         run,
         Devices("cpu", workers=1),
         resume=run.state.exists(),
-        on_progress=MinuteLog(f"{name}, seed {seed}:"),
+        progress=MinuteLog(f"{name}, seed {seed}"),
     )
     return not result.stopped
 

@@ -13,7 +13,7 @@ import common
 from common import Report, Row
 
 from edge_segface.assets import BUNDLED
-from edge_segface.evaluate import scored
+from edge_segface.evaluate import evaluate
 from edge_segface.face.parser import FaceParser
 from edge_segface.labels import CELEBAMASK19
 
@@ -27,7 +27,7 @@ def main() -> None:
     rows = []
     for model in options.models:
         with FaceParser(model) as parser:
-            scores = scored(parser, val_set).report()
+            scores = evaluate(parser, val_set).report()
             rows.append({"model": parser.spec.name, "engine": parser.engine.description, **scores})
     report = {
         **common.new_report("onnxruntime"),

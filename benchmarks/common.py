@@ -22,6 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 Report = dict[str, Any]  # as saved in results/
 Row = dict[str, Any]
+Seconds = Sequence[float] | npt.NDArray[np.float64]  # one for each round
 
 
 def argument_parser(doc: str | None) -> ArgumentParser:
@@ -76,11 +77,11 @@ def write_result(name: str, content: Report) -> None:
     write_text(json.dumps(content, indent=2) + "\n", result_path(name))
 
 
-def median_ms(seconds: npt.ArrayLike) -> float:
+def median_ms(seconds: Seconds) -> float:
     return round(1e3 * float(np.median(seconds)), 2)
 
 
-def speed_up(baseline: npt.ArrayLike, seconds: npt.ArrayLike) -> float:
+def speed_up(baseline: Seconds, seconds: Seconds) -> float:
     """Return the median of the per-round ratios; above 1 is faster than the baseline."""
     return round(float(np.median(np.asarray(baseline) / np.asarray(seconds))), 2)
 

@@ -81,7 +81,7 @@ def rows_of_size(size: int, train_set: Dataset, val_set: Dataset) -> list[Row]:
                 "median_ms": common.median_ms(seconds[name]),
                 "p90_ms": round(1e3 * float(np.percentile(seconds[name], 90)), 2),
                 "ratio": common.speed_up(baseline, seconds[name]),
-                "mean_f1": scored(FaceParser(engine), val_set).report()["mean_f1"],
+                "mean_f1": evaluate(FaceParser(engine), val_set).report()["mean_f1"],
             }
             rows.append(row)
             print(row, flush=True)
@@ -94,7 +94,7 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
     source, ours = folder / "fp32.onnx", folder / "int8.onnx"
     export_onnx(load_weights(FOLDER / "edge.pt"), source, size=size)
     calibration = write_calibration_set(source, train_set, folder / "set.npz")
-    reduce_precision(source, "int8", folder / "set.npz", ours)
+    quantize_int8(source, folder / "set.npz", ours)
     yield "fp32, ONNX Runtime", lambda: load_engine(source)
     yield "fp32, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="fp32")
     if "BF16" in processor_features():

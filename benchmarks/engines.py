@@ -14,7 +14,7 @@ from pathlib import Path
 
 import common
 import numpy as np
-from bare_runtimes import onnxruntime_call, openvino_call
+from bare_runtimes import Call, onnxruntime_call, openvino_call
 from common import Report, Row
 
 from edge_segface.assets import BUNDLED, DEFAULT_MODEL
@@ -49,7 +49,7 @@ def latencies(path: Path, rounds: int) -> list[Row]:
     """Time both runtimes, each called directly and through our class."""
     with load_engine(path) as onnxruntime, load_engine(path, runtime="openvino") as openvino:
         image = common.noise_image(onnxruntime.spec.input_size)
-        works = {
+        works: dict[str, Call] = {
             "ONNX Runtime, bare": onnxruntime_call(path),
             "ONNX Runtime": partial(onnxruntime.infer, image),
             "OpenVINO, bare": openvino_call(path, image),
@@ -74,7 +74,7 @@ def builds(path: Path) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         half, plan = Path(name) / "fp16.onnx", Path(name) / "plan.engine"
-        reduce_precision(path, "fp16", None, half)
+        quantize_fp16(path, half)
         for precision, source in (("fp32", path), ("fp16", half), ("int8", BUNDLED["edge-256-int8"])):
             results = [build_engine(BuildRequest(str(source), plan, "tensorrt-rtx")) for _ in range(BUILDS)]
             rows.append(

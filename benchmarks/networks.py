@@ -25,7 +25,7 @@ def gflop(network: nn.Module, size: int) -> float:
     """Count two operations per multiply-add of convolutions and matrix products, for one image."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, size, size))
-    return round(counter.get_total_flops() / 1e9, 2)
+    return round(float(counter.get_total_flops()) / 1e9, 2)
 
 
 def parameters_m(network: nn.Module) -> float:

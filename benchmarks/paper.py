@@ -30,6 +30,7 @@ from edge_segface.errors import EdgeSegfaceError, first_line
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.fetch import path_of
 from edge_segface.labels import CELEBAMASK19
+from edge_segface.machine import machine_info
 from edge_segface.model.build import build_paper
 from edge_segface.model.checkpoint import Weights, load_weights
 from edge_segface.model.segface import SegFace
@@ -57,10 +58,10 @@ def main() -> None:
         export_onnx(Weights(model, "paper", CELEBAMASK19, "unknown", "unknown"), exported, size=SIZE)
         engine_works, engine_skipped = works_of_engines(exported, options.model)
         seconds = interleaved(works | engine_works, options.rounds)
-    machine = common.machine_info()
+    chip = torch.cuda.get_device_name() if torch.cuda.is_available() else machine_info()["cpu"]
     report = {
         **common.new_report("python", *PACKAGES, "torch"),
-        "chip": torch.cuda.get_device_name() if torch.cuda.is_available() else machine["cpu"],
+        "chip": chip,
         "settings": {"batch": 1, "size": SIZE, "rounds": options.rounds, "threads": torch.get_num_threads()},
         "weights": OFFICIAL if fetched.exists() else "random",
         "paper_fps": PAPER_FPS,

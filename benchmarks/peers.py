@@ -25,7 +25,7 @@ from edge_segface.bench.interleave import interleaved
 from edge_segface.bench.plots import bars
 from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.onnx_export import write_graph
-from edge_segface.export.rewrite import rewritten
+from edge_segface.export.rewrite import rewrite
 from edge_segface.model.build import PRESETS
 from edge_segface.model.segface import SegFace
 from edge_segface.paper import PAPER_FPS
@@ -95,7 +95,7 @@ def all_peers() -> dict[str, Peer]:
 
 
 def ours(model: SegFace, size: int) -> Peer:
-    return Peer(DeployGraph(model, size, ("labels",)), rewritten(model, size), size)
+    return Peer(DeployGraph(model, size, ("labels",)), rewrite(model, size), size)
 
 
 def figure(report: Report) -> str:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import common
 from common import Report, Row
@@ -21,23 +21,31 @@ from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.data import Dataset
 from edge_segface.face.parser import FaceParser
 from edge_segface.models import resolve
-from edge_segface.quantize.accuracy_gate import AccuracyGate
+from edge_segface.quantize.accuracy_gate import ENOUGH_IMAGES, AccuracyGate
 from edge_segface.quantize.calibration.collect import collect
-from edge_segface.quantize.calibration.definition import Definition
+from edge_segface.quantize.calibration.definition import Definition, Strategy
 from edge_segface.quantize.calibration.sources import from_dataset
-from edge_segface.quantize.options import Int8Options
-from edge_segface.quantize.pipeline import QuantizeResult, quantize
+from edge_segface.quantize.options import INT8_DEFAULTS, Int8Options
+from edge_segface.quantize.pipeline import QuantizeResult, quantize_fp16, quantize_int8
 from edge_segface.train.run_folder import versions
 
-MIN_IMAGES = 30  # with a class, for its F1 drop to count
-VARIANTS: dict[str, dict[str, Any]] = {
-    "fp16": {"precision": "fp16"},
-    "int8, long-tail set, entropy": {"precision": "int8"},
-    "int8, long-tail set, max": {"precision": "int8", "method": "max"},
-    "int8, long-tail set, 99.9th percentile": {"precision": "int8", "method": "percentile", "percentile": 99.9},
-    "int8, long-tail set, 99.99th percentile": {"precision": "int8", "method": "percentile", "percentile": 99.99},
-    "int8, long-tail set, 99.999th percentile": {"precision": "int8", "method": "percentile", "percentile": 99.999},
-    "int8, random set, entropy": {"precision": "int8", "strategy": "random"},
+STRATEGIES: tuple[Strategy, ...] = ("long-tail", "random")
+
+
+@dataclass(frozen=True)
+class Variant:
+    strategy: Strategy | None = None  # of choosing the calibration set; None for fp16, which needs none
+    options: Int8Options = INT8_DEFAULTS
+
+
+VARIANTS = {
+    "fp16": Variant(),
+    "int8, long-tail set, entropy": Variant("long-tail"),
+    "int8, long-tail set, max": Variant("long-tail", Int8Options("max")),
+    "int8, long-tail set, 99.9th percentile": Variant("long-tail", Int8Options("percentile", 99.9)),
+    "int8, long-tail set, 99.99th percentile": Variant("long-tail", Int8Options("percentile", 99.99)),
+    "int8, long-tail set, 99.999th percentile": Variant("long-tail", Int8Options("percentile", 99.999)),
+    "int8, random set, entropy": Variant("random"),
 }
 
 
@@ -53,8 +61,10 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sets = write_calibration_sets(source, train_set, options.count, Path(folder))
-        for name, settings in VARIANTS.items():
-            rows.append(quantized(name, settings, source, sets, gate, Path(folder) / "out.onnx"))
+        for name, variant in VARIANTS.items():
+            start, out = time.perf_counter(), Path(folder) / "out.onnx"
+            result = quantized(variant, source, sets, out, gate)
+            rows.append(row(name, result, out, time.perf_counter() - start))
             print(rows[-1], flush=True)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     report = {
@@ -72,15 +82,15 @@ def main() -> None:
     print(table(report))
 
 
-def write_calibration_sets(source: Path, train_set: Dataset, count: int, folder: Path) -> dict[str, Path]:
+def write_calibration_sets(source: Path, train_set: Dataset, count: int, folder: Path) -> dict[Strategy, Path]:
     """Write a calibration set chosen by each strategy."""
-    sets = {}
+    sets: dict[Strategy, Path] = {}
     with FaceParser(source) as parser:
-        for strategy in ("long-tail", "random"):
+        for strategy in STRATEGIES:
             chosen = collect(
                 from_dataset(train_set, parser),
                 parser.spec,
-                Definition(count=count, strategy=strategy),  # type: ignore[arg-type]
+                Definition(count=count, strategy=strategy),
                 source=train_set.root.name,
                 labelled_by="the dataset",
             )
@@ -90,23 +100,22 @@ def write_calibration_sets(source: Path, train_set: Dataset, count: int, folder:
 
 
 def quantized(
-    name: str, settings: dict[str, Any], source: Path, sets: dict[str, Path], gate: AccuracyGate, out: Path
-) -> Row:
-    """Quantize with one setting and measure the accuracy drop, however large."""
-    start = time.perf_counter()
-    options = {key: value for key, value in settings.items() if key in ("method", "percentile")}
-    chosen = sets[settings.get("strategy", "long-tail")] if settings["precision"] == "int8" else None
-    result = reduce_precision(source, settings["precision"], chosen, out, judge=gate, allow_drop=True, **options)
-    return row(name, result, out, time.perf_counter() - start)
+    variant: Variant, source: Path, sets: dict[Strategy, Path], out: Path, gate: AccuracyGate
+) -> QuantizeResult:
+    """Quantize and measure the accuracy drop, however large."""
+    if variant.strategy is None:
+        return quantize_fp16(source, out, gate=gate, allow_drop=True)
+    calibration = sets[variant.strategy]
+    return quantize_int8(source, calibration, out, options=variant.options, gate=gate, allow_drop=True)
 
 
-def row(name: str, result: ReducedPrecision, out: Path, seconds: float) -> Row:
-    drop, model = result.verdict, result.lowered
+def row(name: str, result: QuantizeResult, out: Path, seconds: float) -> Row:
+    drop, model = result.drop, result.model
     assert drop is not None  # measured by the gate
     counted = {
         drop.space.names[index]: float(drop.drops[index])
         for index in range(1, len(drop.space))
-        if drop.pictures_with[index] >= MIN_IMAGES
+        if drop.images_with_class[index] >= ENOUGH_IMAGES
     }
     worst = max(counted, key=lambda part: counted[part])
     return {
@@ -143,7 +152,7 @@ def table(report: Report) -> str:
         report,
         f"`{report['model']}` ({report['source_mb']} MB), calibrated on {report['calibrated_on']} images, scored on "
         f"{report['scored_on']} others of {report['data']}, in ONNX Runtime. Largest class drop: of the classes in at "
-        f"least {MIN_IMAGES} images. Work: multiply-adds of convolutions and linear layers. Seconds: quantizing, "
+        f"least {ENOUGH_IMAGES} images. Work: multiply-adds of convolutions and linear layers. Seconds: quantizing, "
         f"scanning and scoring together; modelopt used at most {report['peak_memory_of_modelopt_mb']} MB.",
         packages=(),
     )

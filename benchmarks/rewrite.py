@@ -101,7 +101,7 @@ def export_networks(folder: Path) -> dict[str, ExportedNetwork]:
             exported[BASELINE] = ExportedNetwork(plain, *cost)
         path = folder / f"{preset}-{size}.onnx"
         write_graph(DeployGraph(model, size, ("labels",)), size, ("labels",), path)
-        exported[f"{preset} {size}"] = ExportedNetwork(path, parameters_m(model), gflop(rewritten(model, size), size))
+        exported[f"{preset} {size}"] = ExportedNetwork(path, parameters_m(model), gflop(rewrite(model, size), size))
     return exported
 
 

@@ -24,7 +24,7 @@ from edge_segface.data.augment.photometric import distort_colours
 from edge_segface.data.synthetic.backdrops import BackdropPool
 from edge_segface.data.synthetic.scenes import Scene, compose_scene
 from edge_segface.draw import overlay
-from edge_segface.evaluate import in_the_models_words
+from edge_segface.evaluate import to_model_space
 from edge_segface.face.finder import FaceFinder
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import UInt8Array
@@ -51,7 +51,7 @@ def main() -> None:
     options = arguments.parse_args()
     heads = common.open_split(options, "val")
     with FaceParser(options.model) as parser:
-        report = measure(parser, in_the_models_words(heads, parser.space), options.frames, options.images)
+        report = measure(parser, to_model_space(heads, parser.space), options.frames, options.images)
     print(json.dumps(report, indent=2))
     if options.save:
         common.write_result("scenes", report)
