@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from common import Report, Row
 
+from edge_segface.bench.boards import Board, measure_this_machine
 from edge_segface.bench.interleave import interleaved, noise_images
-from edge_segface.bench.roofline import Board, estimate, layers_of, this_machine
+from edge_segface.bench.onnx_layers import layers_of
+from edge_segface.bench.roofline import estimate
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.model.build import PRESETS
@@ -35,10 +37,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = export_networks(Path(folder))
         engines = {name: load_engine(path) for name, path in files.items()}
-        works = {name: partial(engine.infer, noise_images(engine, 1)) for name, engine in engines.items()}
-        before = this_machine()
+        works = {name: partial(engine.infer, noise_images(engine.spec.input_size)) for name, engine in engines.items()}
+        before = measure_this_machine()
         seconds = interleaved(works, options.rounds)
-        board = max(before, this_machine(), key=peak_flops)
+        board = max(before, measure_this_machine(), key=peak_flops)
         rows = [compared(name, path, board, seconds[name]) for name, path in files.items()]
     report = {
         **common.new_report("onnxruntime"),

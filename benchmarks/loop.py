@@ -31,7 +31,7 @@ import psutil
 from common import Report, Row
 
 from edge_segface.assets import FOLDER
-from edge_segface.bench.plots import bars
+from edge_segface.bench.plots import bar_chart
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.sinks import Recording
 from edge_segface.camera.sources import DemoSource
@@ -244,7 +244,7 @@ def figure(report: Report) -> str:
     values = {
         f"{row['name']}, {title}": row[key] for row in report["rates"]["result"] for key, title in RATE_TITLES.items()
     }
-    return bars(list(values), list(values.values()), PAPER_FPS, len(RATE_TITLES))
+    return bar_chart(list(values), list(values.values()), PAPER_FPS, len(RATE_TITLES))
 
 
 def table(report: Report) -> str:

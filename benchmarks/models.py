@@ -12,7 +12,7 @@ import common
 from common import Report, Row
 
 from edge_segface.assets import BUNDLED
-from edge_segface.bench.interleave import on_every_runtime
+from edge_segface.bench.interleave import time_runtimes
 from edge_segface.models import load_engine
 
 ROUNDS = 40
@@ -26,7 +26,7 @@ def main() -> None:
     options = arguments.parse_args()
     accuracy = {row["model"]: row for row in common.read_result("accuracy")["rows"]}
     rows = {name: properties(name, accuracy[name]) for name in sorted(BUNDLED)}
-    for timed in on_every_runtime({name: BUNDLED[name] for name in rows}, options.rounds):
+    for timed in time_runtimes({name: BUNDLED[name] for name in rows}, options.rounds):
         rows[timed.model]["median_ms"][timed.runtime] = round(timed.median_ms, 2)
     report = {
         **common.new_report(*RUNTIMES),

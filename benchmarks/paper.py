@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from common import Report, Row
 
+from edge_segface.bench.environment import PACKAGES
 from edge_segface.bench.interleave import interleaved
-from edge_segface.bench.measure import PACKAGES
-from edge_segface.bench.plots import bars
+from edge_segface.bench.plots import bar_chart
 from edge_segface.engine import Engine
 from edge_segface.errors import EdgeSegfaceError, first_line
 from edge_segface.export.onnx_export import export_onnx
@@ -139,7 +139,7 @@ def engine_title(engine: Engine, path: Path | None) -> str:
 def figure(report: Report) -> str:
     """Draw the rate of each runtime."""
     rows = report["rows"]
-    return bars([row["what"] for row in rows], [row["fps"] for row in rows], report["paper_fps"])
+    return bar_chart([row["what"] for row in rows], [row["fps"] for row in rows], report["paper_fps"])
 
 
 def table(report: Report) -> str:

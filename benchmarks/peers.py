@@ -22,7 +22,7 @@ from networks import PlainGraph, gflop, parameters_m
 from torch import nn
 
 from edge_segface.bench.interleave import interleaved
-from edge_segface.bench.plots import bars
+from edge_segface.bench.plots import bar_chart
 from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.onnx_export import write_graph
 from edge_segface.export.rewrite import rewrite
@@ -102,7 +102,7 @@ def figure(report: Report) -> str:
     """Draw the rate of each network in each runtime."""
     shown: list[tuple[Row, str]] = [(row, runtime) for row in report["rows"] for runtime in row["median_ms"]]
     labels = [f"{row['network']}, {runtime}" for row, runtime in shown]
-    return bars(labels, [1e3 / row["median_ms"][runtime] for row, runtime in shown], report["paper_fps"], 2)
+    return bar_chart(labels, [1e3 / row["median_ms"][runtime] for row, runtime in shown], report["paper_fps"], 2)
 
 
 def table(report: Report) -> str:

@@ -21,7 +21,7 @@ import onnxruntime as ort
 from bare_runtimes import onnxruntime_call
 from common import Report
 
-from edge_segface.bench.cold_start import most_memory_mb
+from edge_segface.bench.cold_start import peak_memory_mb
 from edge_segface.bench.interleave import interleaved
 from edge_segface.timing import percentiles_ms
 
@@ -112,11 +112,11 @@ def peak_of_fresh_process(path: Path) -> float:
 
 
 def peak_mb(path: Path) -> float:
-    before = most_memory_mb() or 0.0
+    before = peak_memory_mb() or 0.0
     call = onnxruntime_call(path, threads=THREADS)
     for _ in range(5):
         call()
-    return round((most_memory_mb() or 0.0) - before, 1)
+    return round((peak_memory_mb() or 0.0) - before, 1)
 
 
 def table(report: Report) -> str:

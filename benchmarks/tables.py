@@ -27,7 +27,7 @@ import precision
 import rewrite
 import scenes
 
-from edge_segface.bench.plots import by_itself
+from edge_segface.bench.plots import svg_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -69,7 +69,7 @@ def generated_files() -> dict[Path, str]:
     """Return every page and figure as it should be."""
     files = {page: with_tables(page.read_text(encoding="utf-8")) for page in PAGES}
     for name, figure in FIGURES.items():
-        files[common.result_path(name).with_suffix(".svg")] = by_itself(figure(common.read_result(name)))
+        files[common.result_path(name).with_suffix(".svg")] = svg_file(figure(common.read_result(name)))
     return files
 
 
