@@ -22,6 +22,7 @@ from edge_segface.engine.tensorrt.engine import check_device
 from edge_segface.errors import CheckpointError, EngineError, MissingExtra, ModelError
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.models import load_engine, resolve
+from edge_segface.progress import NoProgress
 from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.spec import EngineRecord, ModelSpec
 from tests.conftest import assert_one_line_error, run_cli
@@ -63,7 +64,6 @@ def test_every_preset_compiles_for_static_and_dynamic_batches(
     export_onnx(weights_of(preset), path, size=size, outputs="both")
     plan = build_plan("tensorrt-rtx", path.read_bytes(), spec_of(path), PlanSettings(batch))
     assert len(plan.data) > 1_000_000
-    assert plan.strongly_typed
     assert plan.layers["uint8"] == 1
     assert plan.layers["float"] > 100
     assert "half" not in plan.layers
@@ -79,28 +79,46 @@ def test_bundled_int8_compiles_in_int8(tmp_path: Path) -> None:
     assert {"name", "kind", "precision"} == set(layers[0])
 
 
-def test_steps_rise_to_the_end_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    shares: list[float] = []
-    out = tmp_path / "x.engine"
-    build_engine(
-        BuildRequest("edge-256", out, "tensorrt-rtx"),
-        on_step=lambda phase, share: shares.append(share) if share is not None else None,
-    )
-    assert len(shares) > 100
-    assert shares == sorted(shares)
-    assert 0.5 < shares[-1] <= 1
-    out.unlink()
-    EngineRecord.path_for(out).unlink()
-    interrupted: list[bool] = []
+class RecordedProgress(NoProgress):
+    """Records the steps of each stage."""
 
-    def interrupt(phase: str, share: float | None) -> None:
-        if share is not None and not interrupted:
-            interrupted.append(True)
+    def __init__(self) -> None:
+        self.advances: dict[str, list[int]] = {}
+        self.current = ""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.current = name
+        self.advances.setdefault(name, [])
+
+    def advance(self, count: int = 1) -> None:
+        self.advances[self.current].append(count)
+
+
+class InterruptingProgress(NoProgress):
+    """Sends Ctrl-C in the middle of the build."""
+
+    interrupted = False
+
+    def advance(self, count: int = 1) -> None:
+        if not self.interrupted:
+            self.interrupted = True
             _thread.interrupt_main()
 
+
+def test_progress_rises_to_the_end_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "x.engine"
+    progress = RecordedProgress()
+    build_engine(BuildRequest("edge-256", out, "tensorrt-rtx"), progress=progress)
+    percents = progress.advances["building"]
+    assert len(percents) > 100
+    assert min(percents) >= 0
+    assert 50 < sum(percents) <= 100
+    out.unlink()
+    EngineRecord.path_for(out).unlink()
+    interrupting = InterruptingProgress()
     with pytest.raises(KeyboardInterrupt):
-        build_engine(BuildRequest("edge-256", out, "tensorrt-rtx"), on_step=interrupt)
-    assert interrupted
+        build_engine(BuildRequest("edge-256", out, "tensorrt-rtx"), progress=interrupting)
+    assert interrupting.interrupted
     assert not list(tmp_path.iterdir())
 
 
@@ -134,7 +152,7 @@ def test_broken_and_foreign_engines_are_errors(engine_file: Path, tmp_path: Path
         (
             written("cut.engine", whole[:100_000], record),
             ModelError,
-            "cut short.*100000 bytes.*run: edge-segface build-en",
+            "truncated or replaced.*100000 bytes.*run: edge-segface build-en",
         ),
         (written("alone.engine", whole, None), ModelError, "no readable record beside it"),
         (written("empty.engine", b"", record), ModelError, "is empty"),
@@ -197,8 +215,8 @@ def test_typing_is_strong_where_it_can_be() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"targets": ("sm87",)}, "has no target 'sm87'; choose of .*sm89"),
-        ({"workspace_mb": 1}, "OutOfMemory.*allow less with --workspace MB"),
+        ({"targets": ("sm87",)}, "has no target 'sm87'; choose from .*sm89"),
+        ({"workspace_mb": 1}, "OutOfMemory.*lower --workspace"),
         ({"dla": 0}, "no DLA core 0 .*0 cores.*leave --dla out"),
     ],
 )
@@ -240,7 +258,7 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
     assert runtime_for(Path("a.engine")) == "tensorrt-rtx"  # TensorRT itself is not installed where this runs
     with pytest.raises(EngineError, match=r"no runtime uses a\.plan.*\.engine, \.xml or \.onnx"):
         runtime_for(Path("a.plan"))
-    with pytest.raises(EngineError, match=r"engines of openvino are \.xml files"):
+    with pytest.raises(EngineError, match=r"openvino engines are \.xml files"):
         build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "openvino"))
     with pytest.raises(ModelError, match="int8 needs pictures.*--calibration"):
         build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "tensorrt-rtx", "int8"))
@@ -254,13 +272,13 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
         build_engine(BuildRequest(str(tmp_path / "w.pt"), tmp_path / "a.engine", "tensorrt-rtx"))
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_build_engine_command(tmp_path: Path) -> None:
     good = run_cli(
         "build-engine", "edge-256", "--out", "x.engine", "--inspect", "x.json", "--target", "sm89", cwd=tmp_path
     )
     assert good.returncode == 0, good.stderr
     assert "compile for tensorrt-rtx" in good.stdout
-    assert re.search(r"layers by what they put out: \d{3} float, .*1 uint8", good.stdout)
+    assert re.search(r"layers by output precision: \d{3} float, .*1 uint8", good.stdout)
     record = EngineRecord.load(tmp_path / "x.engine")
     assert record.targets == ("sm89",)
     assert record.command == "edge-segface build-engine edge-256 --out x.engine --inspect x.json --target sm89"

@@ -70,8 +70,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, drawn_face: np.ndarray) ->
         "text.jpg": "not a readable image",
         "dot.png": "dot.png is too small",
         "wide.png": "wide.png is too large",
-        "cut.jpg": "cut short",
-        "cut.png": "cut short",
+        "cut.jpg": "is truncated",
+        "cut.png": "is truncated",
         "none.jpg": "No such file",
     }.items():
         with pytest.raises(ImageError, match=text):
@@ -102,7 +102,7 @@ def test_finding(tmp_path: Path, drawn_face: np.ndarray) -> None:
     assert find_images([f"{tmp_path}/**/*.png", str(b)]) == [b, c]
     with pytest.raises(ImageError, match="no image in .*zip; check the pattern"):
         find_images([f"{tmp_path}/*.zip"])
-    with pytest.raises(ImageError, match="cannot look for"):
+    with pytest.raises(ImageError, match="cannot search"):
         find_images(["x" * 5000])
     assert find_images([str(b), str(tmp_path / "sub" / ".." / "b.png")]) == [b]
     (tmp_path / "bare" / "folder.png").mkdir(parents=True)

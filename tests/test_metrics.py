@@ -42,7 +42,7 @@ def test_wrong_ids_and_shapes_are_named() -> None:
     matrix = ConfusionMatrix(LAPA11)
     with pytest.raises(LabelError, match=r"the truth has ids outside lapa11 \(found: 11\)"):
         matrix.update(np.zeros(4, np.uint8), np.full(4, 11, np.uint8))
-    with pytest.raises(LabelError, match="one shape"):
+    with pytest.raises(LabelError, match="the same shape"):
         matrix.update(np.zeros(4, np.uint8), np.zeros(5, np.uint8))
     with pytest.raises(LabelError, match="one label space"):
         matrix.merge(ConfusionMatrix(CELEBAMASK19))

@@ -107,7 +107,7 @@ def test_what_deepstream_gets_is_built_by_the_parser_of_tensorrt(tmp_path: Path,
     assert builder.build_serialized_network(network, config) is not None
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_package_command(tmp_path: Path) -> None:
     good = run_cli("package", "edge-256", "--for", "triton", "--out", tmp_path / "m")
     assert good.returncode == 0, good.stderr
     assert config_in(tmp_path / "m" / "edge-256").max_batch_size == 8
@@ -115,7 +115,7 @@ def test_the_command(tmp_path: Path) -> None:
     bad = run_cli("package", FOLDER / "edge.pt", "--for", "triton", "--out", tmp_path / "n")
     assert_one_line_error(bad, "cannot be served", ".onnx or .engine")
     bad = run_cli("package", FOLDER / "edge.pt", "--for", "deepstream", "--out", tmp_path / "n")
-    assert_one_line_error(bad, "cannot be handed", ".onnx")
+    assert_one_line_error(bad, "DeepStream cannot use", ".onnx")
     assert not (tmp_path / "n").exists()
     good = run_cli("package", "edge-256", "--for", "deepstream", "--out", tmp_path / "d")
     assert "config-file-path=" in good.stdout, good.stderr
