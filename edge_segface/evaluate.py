@@ -130,17 +130,18 @@ def evaluate(
     *,
     fit: Fit | None = None,
     score_size: int | None = None,
+    stage: str = "scoring",
     progress: Progress = NO_PROGRESS,
 ) -> Scores:
     """Parse every image of a dataset and count pixels and components. The model must have a class for every label.
 
     `fit` is how an image becomes a crop (default: as usual for the dataset); `score_size` is the side at which labels
-    are compared (default: each mask's own size).
+    are compared (default: each mask's own size); `stage` names it for the progress.
     """
     dataset = to_model_space(dataset, parser.space)
     scores = replace(Scores.empty(parser.space), images=len(dataset))
     classes = len(parser.space)
-    progress.stage("scoring", len(dataset))
+    progress.stage(stage, len(dataset))
     for sample, predicted in predictions(parser, dataset, fit or default_fit(dataset)):
         truth = sample.labels
         if score_size is not None:

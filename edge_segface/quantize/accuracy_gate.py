@@ -88,9 +88,8 @@ class AccuracyGate:
         return AccuracyDrop(before, after, counts, self.max_drop)
 
     def _scores(self, path: Path, stage: str, progress: Progress) -> Scores:
-        progress.note(stage)
         with FaceParser(path, threads=self.threads) as parser:
-            return evaluate(parser, self.dataset, progress=progress)
+            return evaluate(parser, self.dataset, stage=stage, progress=progress)
 
 
 def _images_with_class(dataset: Dataset, space: LabelSpace) -> npt.NDArray[np.int64]:

@@ -158,7 +158,7 @@ def test_a_source_that_breaks_off_comes_back(parser: FaceParser) -> None:
     Breaking.opened = 0
     said: list[str] = []
     before = threading.active_count()
-    report = CameraLoop(parser, Breaking, settings=LoopSettings(frames=9), say=said.append).run()
+    report = CameraLoop(parser, Breaking, settings=LoopSettings(frames=9), on_message=said.append).run()
     assert report["reconnects"] >= 2
     assert any("the camera is unplugged; trying again" in line for line in said)
     assert any("the camera is busy; next try in 0.4 s" in line for line in said)
@@ -332,7 +332,7 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_loop(parser: FacePar
     assert report["frames"] == 40
     assert counting.seen == list(range(40))
     assert frames_in(tmp_path / "r.avi") == 14
-    assert any("stops after 15 frames, as the disk is nearly full" in line for line in said)
+    assert any("stops after 15 frames, because the disk is nearly full" in line for line in said)
     with pytest.raises(SinkError, match="nearly full"):
         Recording(tmp_path / "s.avi", 30, live=False, reserve_bytes=2 * free)
 
@@ -398,7 +398,7 @@ def test_a_signal_ends_it_with_a_whole_video_and_the_summary(tmp_path: Path, num
         process.kill()
     assert process.returncode == 0, stderr
     assert "engine only" in stdout
-    assert "glass to result" in stdout
+    assert "end to end" in stdout
     assert "95.96" in stdout
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["frames"] == frames_in(out) > 5
@@ -429,7 +429,7 @@ def test_a_camera_whose_process_is_killed_comes_back_and_the_recording_goes_on(
     threading.Timer(1.0, killer).start()
     report = loop.run()
     assert report["reconnects"] == 5
-    assert report["frames"] == frames_in(out) > 20
+    assert report["frames"] == frames_in(out) > 5
     assert threading.active_count() == before
 
 
@@ -439,7 +439,7 @@ def open_pipeline(text: str):
     return user_pipeline(text.removeprefix("gst:"))
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_webcam_command(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 12)
     report, masks = tmp_path / "r.json", tmp_path / "masks"
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
@@ -448,7 +448,7 @@ def test_the_command(tmp_path: Path) -> None:
         tmp_path / "r.mkv", env=environment,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "there is no display" in result.stderr
+    assert "no display" in result.stderr
     assert "source: " in result.stderr
     assert "flicker: " in result.stdout
     written = json.loads(report.read_text())

@@ -17,7 +17,15 @@ from edge_segface.cli import app
 from tests.conftest import run_cli
 
 RECORDED = Path(__file__).parent / "data"
-OPEN_ENDED = {"f1", "iou", "shares", "versions", "f1_drop"}  # keyed by class, part or package
+OPEN_ENDED = {
+    "f1",
+    "iou",
+    "shares",
+    "versions",
+    "f1_drop",
+    "pictures_with",
+    "pixels_of",
+}  # keyed by class, part or package
 
 
 def recorded(name: str) -> set[str]:

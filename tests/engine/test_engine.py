@@ -76,7 +76,7 @@ def test_batches_and_threads_give_what_one_gives(engine: Engine, portrait: np.nd
         ([1, 2], "list"),
     ],
 )
-def test_the_door(engine: Engine, images: np.ndarray, found: str) -> None:
+def test_wrong_inputs_are_rejected_with_their_shape(engine: Engine, images: np.ndarray, found: str) -> None:
     with pytest.raises(InputError, match=rf"expects uint8 BGR of shape \(n, 256, 256, 3\).*found: .*{found}"):
         engine.infer(images)
 

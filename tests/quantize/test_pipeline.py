@@ -169,7 +169,7 @@ def test_source_must_be_an_fp32_file_of_ours(calibration: Path, tmp_path: Path) 
     text.write_text("text")
     for source, error, message in (
         (resolve("edge-256-int8").path, QuantizeError, "is already in int8"),
-        (foreign, ModelError, "carries no ModelSpec"),
+        (foreign, ModelError, "has no ModelSpec"),
         (text, ModelError, "is not an ONNX file"),
         (tmp_path / "missing.onnx", ModelError, "does not exist"),
     ):
@@ -181,7 +181,7 @@ def test_source_must_be_an_fp32_file_of_ours(calibration: Path, tmp_path: Path) 
 def test_calibration_set_must_fit_the_model(calibration: Path, tmp_path: Path) -> None:
     full = CalibrationSet.load(calibration)
     small = np.ascontiguousarray(full.images_bgr[:, ::2, ::2])
-    CalibrationSet(small, replace(full.facts, input_size=128, sha256=hashes(small))).save(tmp_path / "small.npz")
+    CalibrationSet(small, replace(full.info, input_size=128, sha256=hashes(small))).save(tmp_path / "small.npz")
     with pytest.raises(CalibrationError, match="not made for edge-256"):
         quantize_int8(BUNDLED, tmp_path / "small.npz", tmp_path / "out.onnx")
 
