@@ -25,7 +25,7 @@ OPEN_ENDED = {
     "f1_drop",
     "pictures_with",
     "pixels_of",
-}  # keyed by class, part or package
+}  # keyed by class or package
 
 
 def recorded(name: str) -> set[str]:
