@@ -65,7 +65,7 @@ def test_changes_reach_nested_keys() -> None:
         ("precision=int8", "precision must be one of fp32, bf16, fp16"),
         ("preset=tiny", "preset must be one of paper, edge, pico"),
         ("augmentation=all", "augmentation must be one of none, lapa, camera"),
-        ("camera.scenes=2", "shares lie between 0 and 1"),
+        ("camera.scenes=2", "must lie between 0 and 1"),
         ("optimizer=fast", "optimizer must hold"),
         ("epochs.x=1", "epochs has no keys inside it"),
         ("epochs", "--set takes key=value"),
