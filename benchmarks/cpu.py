@@ -42,7 +42,7 @@ from edge_segface.models import load_engine
 from edge_segface.quantize.calibration.collect import collect
 from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
-from edge_segface.quantize.pipeline import reduce_precision
+from edge_segface.quantize.pipeline import quantize_int8
 from edge_segface.spec import METADATA_KEY
 
 RESULT = Path(__file__).parent / "results" / "cpu.json"
@@ -102,7 +102,7 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
             from_dataset(train_set, parser), parser.spec, wish, source="train", labelled_by="the dataset"
         )
     calibration.save(folder / "set.npz")
-    reduce_precision(source, "int8", folder / "set.npz", ours)
+    quantize_int8(source, folder / "set.npz", ours)
     yield "fp32, ONNX Runtime", lambda: load_engine(source)
     yield "fp32, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="fp32")
     if "BF16" in processor_features():

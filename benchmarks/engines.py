@@ -28,7 +28,7 @@ from edge_segface.engine.openvino.layout import optimise_for_openvino
 from edge_segface.files import write_text
 from edge_segface.machine import machine_info
 from edge_segface.models import load_engine, resolve
-from edge_segface.quantize.pipeline import reduce_precision
+from edge_segface.quantize.pipeline import quantize_fp16
 
 RESULT = Path(__file__).parent / "results" / "engines.json"
 ROUNDS = 200
@@ -95,7 +95,7 @@ def builds(path: Path) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        reduce_precision(path, "fp16", None, folder / "fp16.onnx")
+        quantize_fp16(path, folder / "fp16.onnx")
         for precision, source in (
             ("fp32", path),
             ("fp16", folder / "fp16.onnx"),

@@ -26,7 +26,7 @@ from edge_segface.bench.interleave import interleaved
 from edge_segface.bench.plots import bars
 from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.onnx_export import write_graph
-from edge_segface.export.rewrite import rewritten
+from edge_segface.export.rewrite import rewrite
 from edge_segface.files import write_text
 from edge_segface.machine import machine_info
 from edge_segface.model.build import PRESETS
@@ -95,10 +95,10 @@ def networks(folder: Path) -> dict[str, tuple[Path, int, dict[str, float]]]:
         BASELINE: (plain_graph(paper), paper, 512),
         "plain BiSeNet-ResNet18 512": (plain_graph(bisenet), bisenet, 512),
         "the same without its spatial path": (plain_graph(usual), usual, 512),
-        "our paper 512": (DeployGraph(paper, 512, ("labels",)), rewritten(paper, 512), 512),
-        "our edge 512": (DeployGraph(edge, 512, ("labels",)), rewritten(edge, 512), 512),
-        "our edge 256": (DeployGraph(edge, 256, ("labels",)), rewritten(edge, 256), 256),
-        "our pico 256": (DeployGraph(pico, 256, ("labels",)), rewritten(pico, 256), 256),
+        "our paper 512": (DeployGraph(paper, 512, ("labels",)), rewrite(paper, 512), 512),
+        "our edge 512": (DeployGraph(edge, 512, ("labels",)), rewrite(edge, 512), 512),
+        "our edge 256": (DeployGraph(edge, 256, ("labels",)), rewrite(edge, 256), 256),
+        "our pico 256": (DeployGraph(pico, 256, ("labels",)), rewrite(pico, 256), 256),
     }
     found = {}
     for name, (graph, network, size) in graphs.items():

@@ -27,7 +27,8 @@ from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.quantize.calibration.collect import collect
 from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
-from edge_segface.quantize.pipeline import ReducedPrecision, reduce_precision
+from edge_segface.quantize.options import Int8Options
+from edge_segface.quantize.pipeline import QuantizeResult, quantize
 from edge_segface.train.run_folder import versions
 
 RESULT = Path(__file__).parent / "results" / "precision.json"
@@ -51,7 +52,7 @@ def main() -> None:
     asked = options.parse_args()
     space, source = label_space(asked.labels), resolve(asked.model).path
     train_set, val_set = (open_dataset("folder", asked.data, split, space) for split in ("train", "val"))
-    judge = AccuracyGate(val_set, max_drop=0.25)
+    gate = AccuracyGate(val_set, max_drop=0.25)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sets = {}
@@ -70,9 +71,9 @@ def main() -> None:
         for name, how in VARIANTS.items():
             start = time.perf_counter()
             out = Path(folder) / "out.onnx"
-            options = {key: value for key, value in how.items() if key in ("method", "percentile")}
+            options = Int8Options(**{key: value for key, value in how.items() if key in ("method", "percentile")})
             chosen = sets[how.get("strategy", "long-tail")] if how["precision"] == "int8" else None
-            result = reduce_precision(source, how["precision"], chosen, out, judge=judge, allow_drop=True, **options)
+            result = quantize(source, how["precision"], chosen, out, options=options, gate=gate, allow_drop=True)
             rows.append(row(name, result, out, time.perf_counter() - start))
             print(rows[-1], flush=True)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -93,25 +94,25 @@ def main() -> None:
     print(table(report))
 
 
-def row(name: str, result: ReducedPrecision, out: Path, seconds: float) -> dict[str, Any]:
-    verdict = result.verdict
-    assert verdict is not None
-    before, after = verdict.before, verdict.after
+def row(name: str, result: QuantizeResult, out: Path, seconds: float) -> dict[str, Any]:
+    drop = result.drop
+    assert drop is not None
+    before, after = drop.before, drop.after
     judged = {
-        verdict.space.names[index]: float(verdict.drops[index])
-        for index in range(1, len(verdict.space))
-        if verdict.pictures_with[index] >= 30
+        drop.space.names[index]: float(drop.drops[index])
+        for index in range(1, len(drop.space))
+        if drop.images_with_class[index] >= 30
     }
     worst = max(judged, key=lambda each: judged[each])
     return {
         "variant": name,
         "mean_f1": round(after.matrix.mean_f1(), 2),
-        "mean_drop": round(verdict.mean_drop, 3),
+        "mean_drop": round(drop.mean_drop, 3),
         "long_tail_drop": round(before.long_tail_f1() - after.long_tail_f1(), 3),
         "worst_class": worst,
         "worst_drop": round(judged[worst], 3),
-        "int8_share": round(100 * result.lowered.int8_share, 1),
-        "kept": sorted(result.lowered.spec.kept or {}),
+        "int8_share": round(100 * result.model.int8_share, 1),
+        "kept": sorted(result.model.spec.kept or {}),
         "file_mb": round(out.stat().st_size / 1e6, 1),
         "seconds": round(seconds, 1),
     }

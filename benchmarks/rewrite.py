@@ -81,7 +81,7 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
 
     from edge_segface.export.deploy import DeployGraph
     from edge_segface.export.onnx_export import write_graph
-    from edge_segface.export.rewrite import rewritten
+    from edge_segface.export.rewrite import rewrite
     from edge_segface.model.build import PRESETS
 
     torch.manual_seed(0)
@@ -89,7 +89,7 @@ def write_models(folder: Path) -> dict[str, tuple[Path, dict[str, float]]]:
     for preset, size in (("paper", 512), ("edge", 512), ("edge", 256), ("pico", 256)):
         model = PRESETS[preset](19).eval()
         parameters = round(sum(p.numel() for p in model.parameters()) / 1e6, 2)
-        graphs = {f"{preset} {size}": (DeployGraph(model, size, ("labels",)), rewritten(model, size))}
+        graphs = {f"{preset} {size}": (DeployGraph(model, size, ("labels",)), rewrite(model, size))}
         if preset == "paper":
             logits = folder / "plain-logits.onnx"
             torch.onnx.export(

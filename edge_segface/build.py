@@ -153,6 +153,7 @@ class _Build:
         def quantize() -> None:
             from edge_segface.quantize.pipeline import quantize as run
 
+            assert precision != "fp32"
             run(
                 source,
                 precision,

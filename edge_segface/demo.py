@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_segface.bench.interleave import on_every_runtime
+from edge_segface.bench.interleave import time_runtimes
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.result import FrameResult
@@ -75,5 +75,5 @@ def fastest(model: str, threads: int | None) -> Runtime | None:
     found = resolve(model)
     if len(found.format.runtimes) < 2:
         return None
-    timed = on_every_runtime({"model": found.path}, rounds=6, threads=threads)
+    timed = time_runtimes({"model": found.path}, rounds=6, threads=threads)
     return min(timed, key=lambda one: one.median_ms).runtime

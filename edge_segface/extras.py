@@ -25,6 +25,6 @@ def check_training() -> None:
     check_extra("train", "training", "lightning_fabric", "tensorboard", "yaml")
 
 
-def check_quantize() -> None:
+def check_quantize(purpose: str = "quantizing a model") -> None:
     """Raise unless models can be quantized."""
-    check_extra("quantize", "quantizing", "modelopt", "onnx", "torch")
+    check_extra("quantize", purpose, "onnx", "onnx_graphsurgeon", "torch", "modelopt")

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_segface import masks
 from edge_segface.errors import ImageError
+from edge_segface.extras import check_extra
 from edge_segface.labels import LabelSpace, remap_table
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
@@ -134,7 +140,30 @@ class ClassMap:
             raise ImageError(f"a class map has ids outside {self.space.name}", found=int(self.labels.max()))
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
+        """Return the pixels of a part as a boolean array (h, w)."""
         return np.equal(self.labels, self.space.id_of(part))
+
+    def polygons(self, part: str) -> list[FloatArray]:
+        """Return the outlines of a part as points (n, 2), x first, one per component; holes are not cut out."""
+        return masks.polygons(self.mask(part))
+
+    def rle(self, part: str) -> dict[str, object]:
+        """Return the mask of a part in COCO's compressed run-length encoding."""
+        return masks.coco_rle(self.mask(part))
+
+    def to_supervision(self) -> Detections:
+        """Return `supervision.Detections` with one mask per part that occurs, without background."""
+        check_extra("supervision", "conversion to supervision", "supervision")
+        import supervision
+
+        ids = [index for index in np.unique(self.labels).tolist() if index]
+        all_masks = np.array([self.labels == index for index in ids], dtype=bool).reshape(-1, *self.labels.shape)
+        return supervision.Detections(
+            xyxy=supervision.mask_to_xyxy(all_masks).astype(np.float32) if ids else np.empty((0, 4), np.float32),
+            mask=all_masks,
+            class_id=np.array(ids, dtype=int),
+            data={"class_name": np.array([self.space.parts[index] for index in ids])},
+        )
 
     def shares(self) -> dict[str, float]:
         """Return the share of the pixels of each part that occurs, largest first."""

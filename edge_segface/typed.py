@@ -60,18 +60,25 @@ def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -
     if origin is list:
         if not isinstance(value, list):
             raise TypeError(f"{key} must be a list, not {value!r}")
-        return [value_of(arguments[0], item, f"{key}[{index}]") for index, item in enumerate(value)]
+        return [
+            value_of(arguments[0], item, f"{key}[{index}]", ignore_unknown=ignore_unknown)
+            for index, item in enumerate(value)
+        ]
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise TypeError(f"{key} must be a list, not {value!r}")
         kinds = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(kinds) != len(value):
             raise ValueError(f"{key} must have {len(kinds)} values, not {len(value)}")
-        return tuple(value_of(kind, item, key) for kind, item in zip(kinds, value, strict=True))
+        pairs = zip(kinds, value, strict=True)
+        return tuple(value_of(kind, item, key, ignore_unknown=ignore_unknown) for kind, item in pairs)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise TypeError(f"{key} must be a mapping, not {value!r}")
-        return {value_of(arguments[0], k, key): value_of(arguments[1], v, f"{key}.{k}") for k, v in value.items()}
+        return {
+            value_of(arguments[0], k, key): value_of(arguments[1], v, f"{key}.{k}", ignore_unknown=ignore_unknown)
+            for k, v in value.items()
+        }
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:  # YAML reads 1e-4 as a string
             return float(value)

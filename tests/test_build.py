@@ -16,7 +16,7 @@ import pytest
 from edge_segface.assets import FOLDER, PORTRAIT
 from edge_segface.build import BuildRequest, build_engine, runtime_for
 from edge_segface.data.synthetic.drawn import open_drawn
-from edge_segface.engine.tensorrt.build import PlanSettings, _ways, build_plan
+from edge_segface.engine.tensorrt.build import PlanSettings, build_plan, typing_modes
 from edge_segface.engine.tensorrt.cuda import Device, open_cuda
 from edge_segface.engine.tensorrt.engine import check_device
 from edge_segface.errors import CheckpointError, EngineError, MissingExtra, ModelError
@@ -25,7 +25,7 @@ from edge_segface.models import load_engine, resolve
 from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.spec import EngineRecord, ModelSpec
 from tests.conftest import assert_one_line_error, run_cli
-from tests.export.test_export import weights_of
+from tests.support.weights import weights_of
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 
@@ -191,7 +191,7 @@ def test_typing_is_strong_where_it_can_be() -> None:
     strong = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
     by_flag, without = SimpleNamespace(FP16=0, INT8=1), SimpleNamespace(TF32=0)
     for flags, settings, ways in ((old, by_flag, [False]), (strong, by_flag, [True, False]), (strong, without, [True])):
-        assert _ways(SimpleNamespace(NetworkDefinitionCreationFlag=flags, BuilderFlag=settings)) == ways
+        assert typing_modes(SimpleNamespace(NetworkDefinitionCreationFlag=flags, BuilderFlag=settings)) == ways
 
 
 @pytest.mark.parametrize(
@@ -231,14 +231,14 @@ def test_steps_that_are_done_are_not_done_again(tmp_path: Path) -> None:
     assert [stage.what for stage in planned.stages] == ["export", "compile for openvino"]
     assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
     assert build_engine(wish).stages[0].seconds is not None
-    assert build_engine(wish).stages[0].note == "is there"
+    assert build_engine(wish).stages[0].note == "exists"
     assert build_engine(replace(wish, size=160)).stages[0].seconds is not None
 
 
 def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
     assert runtime_for(Path("a.xml")) == "openvino"
     assert runtime_for(Path("a.engine")) == "tensorrt-rtx"  # TensorRT itself is not installed where this runs
-    with pytest.raises(EngineError, match=r"no runtime takes a\.plan.*\.engine, \.xml or \.onnx"):
+    with pytest.raises(EngineError, match=r"no runtime uses a\.plan.*\.engine, \.xml or \.onnx"):
         runtime_for(Path("a.plan"))
     with pytest.raises(EngineError, match=r"engines of openvino are \.xml files"):
         build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "openvino"))
@@ -272,7 +272,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert EngineRecord.load(tmp_path / "z.engine").model.input_size == 128
     for arguments, words in (
         (("--batch", "4:2:1"), "must rise"),
-        (("--batch", "two"), "'two' is no batch"),
+        (("--batch", "two"), "'two' is not a valid batch range"),
         (("--runtime", "tensorrt"), "needs tensorrt"),
     ):
         assert_one_line_error(run_cli("build-engine", "edge-256", "--out", tmp_path / "y.engine", *arguments), words)

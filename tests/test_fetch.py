@@ -158,7 +158,7 @@ def test_offline_says_what_to_download_and_where_to_put_it(tmp_path: Path) -> No
 
 
 def test_names_that_are_not_known(tmp_path: Path) -> None:
-    assert_one_line_error(run_cli("fetch", "segface-swin"), "nothing is known", NAME)
+    assert_one_line_error(run_cli("fetch", "segface-swin"), "unknown weights", NAME)
     environment = {**os.environ, "EDGE_SEGFACE_HOME": str(tmp_path)}
     result = run_cli("export", NAME, "--out", tmp_path / "x.onnx", env=environment)
     assert_one_line_error(result, f"edge-segface fetch {NAME}")

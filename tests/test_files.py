@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_segface import files
+from edge_segface import signals
 from edge_segface.errors import OutputError
 from edge_segface.files import written_whole
 
@@ -22,17 +22,21 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert [item.name for item in target.parent.iterdir()] == ["x.bin"]
 
 
-def test_the_end_holds_where_a_library_lost_what_a_signal_raised(
+def test_nothing_is_written_after_a_signal_whose_exit_a_library_swallowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_ended_by", [])
+    monkeypatch.setattr(signals, "_received", [])
+    before = signal.getsignal(signal.SIGTERM)
+    signals.exit_on_termination()
 
     def deepcopy() -> None:
         with suppress(BaseException):
-            files.end_by_signal(signal.SIGTERM, None)
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
 
     with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)), written_whole(tmp_path / "x"):
         deepcopy()
+    signal.signal(signal.SIGTERM, before)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +59,7 @@ def test_an_error_of_another_file_stays_what_it_is(tmp_path: Path) -> None:
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="name a place that you may write to"), written_whole(tmp_path / "file" / "x"):
+    with pytest.raises(OutputError, match="choose a writable place"), written_whole(tmp_path / "file" / "x"):
         pass
     with pytest.raises(OutputError, match="a folder"), written_whole(tmp_path):
         pass

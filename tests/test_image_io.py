@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from edge_segface.errors import ImageError
 from edge_segface.frames import OUTSIDE_BGR
-from edge_segface.image_io import find_images, is_cut_short, read_image, write_image
+from edge_segface.image_io import find_images, is_truncated, read_image, write_image
 
 
 def test_every_kind_is_read_as_a_viewer_shows_it(tmp_path: Path, drawn_face: np.ndarray) -> None:
@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, drawn_face: np.ndarray) ->
         (tmp_path / f"cut{suffix}").write_bytes(content[: len(content) * 2 // 3])
     for name, text in {
         "empty.jpg": r"empty.jpg is empty \(found: 0 bytes\)",
-        "text.jpg": "not a picture that can be read",
+        "text.jpg": "not a readable image",
         "dot.png": "dot.png is too small",
         "wide.png": "wide.png is too large",
         "cut.jpg": "cut short",
@@ -85,12 +85,12 @@ def test_a_thumbnail_with_an_end_does_not_hide_a_cut(tmp_path: Path, drawn_face:
     assert done
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail.tobytes()
     content = whole.tobytes()[:2] + segment + whole.tobytes()[2:]
-    assert not is_cut_short(content)
-    assert not is_cut_short(content + b"a maker's trailer")
-    assert is_cut_short(content[:-200])
+    assert not is_truncated(content)
+    assert not is_truncated(content + b"a maker's trailer")
+    assert is_truncated(content[:-200])
     filled = content[:2] + b"\xff\xff" + content[2:]
     assert cv2.imdecode(np.frombuffer(filled, np.uint8), cv2.IMREAD_COLOR) is not None
-    assert not is_cut_short(filled)
+    assert not is_truncated(filled)
 
 
 def test_finding(tmp_path: Path, drawn_face: np.ndarray) -> None:
@@ -100,13 +100,13 @@ def test_finding(tmp_path: Path, drawn_face: np.ndarray) -> None:
     a, b, c = tmp_path / "a.JPG", tmp_path / "b.png", tmp_path / "sub" / "c.png"
     assert find_images([str(tmp_path)]) == [a, b]
     assert find_images([f"{tmp_path}/**/*.png", str(b)]) == [b, c]
-    with pytest.raises(ImageError, match="no picture in .*zip; check the pattern"):
+    with pytest.raises(ImageError, match="no image in .*zip; check the pattern"):
         find_images([f"{tmp_path}/*.zip"])
     with pytest.raises(ImageError, match="cannot look for"):
         find_images(["x" * 5000])
     assert find_images([str(b), str(tmp_path / "sub" / ".." / "b.png")]) == [b]
     (tmp_path / "bare" / "folder.png").mkdir(parents=True)
-    with pytest.raises(ImageError, match="no picture in .*bare; it should hold"):
+    with pytest.raises(ImageError, match="no image in .*bare; it should hold"):
         find_images([str(tmp_path / "bare")])
 
 

@@ -40,7 +40,7 @@ def test_absent_classes_have_no_score_and_ignored_pixels_do_not_count() -> None:
 
 def test_wrong_ids_and_shapes_are_named() -> None:
     matrix = ConfusionMatrix(LAPA11)
-    with pytest.raises(LabelError, match=r"the truth has ids beyond lapa11 \(found: 11\)"):
+    with pytest.raises(LabelError, match=r"the truth has ids outside lapa11 \(found: 11\)"):
         matrix.update(np.zeros(4, np.uint8), np.full(4, 11, np.uint8))
     with pytest.raises(LabelError, match="one shape"):
         matrix.update(np.zeros(4, np.uint8), np.zeros(5, np.uint8))

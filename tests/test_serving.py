@@ -12,7 +12,8 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
-from edge_segface.assets import FOLDER, PORTRAIT_ROI
+from edge_segface.assets import FOLDER
+from edge_segface.assets.portrait import PORTRAIT_ROI
 from edge_segface.build import BuildRequest, build_engine
 from edge_segface.errors import ModelError, OutputError
 from edge_segface.export.onnx_export import export_onnx
@@ -47,7 +48,7 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     assert (folder / "labels.txt").read_text().split() == list(CELEBAMASK19.names)
     with load_engine(folder / "1" / "model.onnx") as engine:
         assert engine.spec.name == "e"
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         package_for_triton(tmp_path / "e.onnx", tmp_path / "models")
 
 
@@ -92,7 +93,7 @@ def test_deepstream(tmp_path: Path, portrait: np.ndarray, name: str, mode: int) 
 
 @pytest.mark.parametrize("name", ["edge-256", "edge-256-int8"])
 def test_what_deepstream_gets_is_built_by_the_parser_of_tensorrt(tmp_path: Path, name: str) -> None:
-    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx, which parses and builds, is not installed here")
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx, which parses and builds, is not installed")
     folder = package_for_deepstream(name, tmp_path)
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)

@@ -56,9 +56,9 @@ def test_record_lives_beside_the_engine_and_names_what_differs(tmp_path: Path) -
         ({"outputs": ["masks"]}, "outputs `labels`, `logits` or both"),
         ({"f1": {"skin": "high"}}, "f1"),
         ({"f1": {"skin": float("nan")}}, "f1"),
-        ({"f1": {"toe": 5.0}}, "classes that are not its own .*toe"),
-        ({"warp": "polar"}, "a warp that this version does not know"),
-        ({"schema": 2}, "made by a newer edge-segface"),
+        ({"f1": {"toe": 5.0}}, "classes that it does not have .*toe"),
+        ({"warp": "polar"}, "an unknown warp"),
+        ({"schema": 2}, "written by a newer edge-segface"),
     ],
 )
 def test_wrong_fields_are_named(change: dict[str, object], text: str) -> None:
@@ -68,7 +68,7 @@ def test_wrong_fields_are_named(change: dict[str, object], text: str) -> None:
 
 
 def test_missing_broken_and_foreign_metadata() -> None:
-    with pytest.raises(ModelError, match=r"m.onnx carries no ModelSpec.*edge-segface export"):
+    with pytest.raises(ModelError, match=r"m.onnx has no ModelSpec.*edge-segface export"):
         ModelSpec.from_metadata({"author": "someone"}, WHERE)
     with pytest.raises(ModelError, match="not JSON"):
         ModelSpec.from_metadata({METADATA_KEY: "{"}, WHERE)

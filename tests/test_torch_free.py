@@ -15,6 +15,19 @@ from tests.conftest import ROOT
 TRAINING_WING = (
     "edge_segface.model",
     "edge_segface.export",
+    *(
+        f"edge_segface.quantize.{module}"
+        for module in (
+            "accuracy_gate",
+            "graph_edit",
+            "graph_info",
+            "lint",
+            "modelopt",
+            "pipeline",
+            "quantized_model",
+            "sensitivity",
+        )
+    ),
     "edge_segface.train",
     "edge_segface.warp.training",
 )
@@ -92,3 +105,11 @@ def test_the_training_wing_says_what_to_install(base_python: Path, tmp_path: Pat
         assert result.returncode == 1
         assert "pip install 'edge-segface[train]'" in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_quantize_names_the_extra_to_install(base_python: Path, tmp_path: Path) -> None:
+    arguments = ("-m", "edge_segface", "quantize", "edge-256", "--precision", "fp16", "--out", "x.onnx")
+    result = run(base_python, *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "quantizing a model needs onnx" in result.stderr
+    assert "pip install 'edge-segface[quantize]'" in result.stderr

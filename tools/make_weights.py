@@ -1,8 +1,8 @@
-"""Writes the bundled files: `make weights DATA=faces/ [LABELS=celebamask19-raw] [FROM=runs/edge/best.pt]`.
+"""Write the bundled model files: `make weights DATA=faces/ [LABELS=celebamask19-raw] [FROM=runs/edge/best.pt]`.
 
-FROM gives its weights to the bundled checkpoint, of which all else is made; of several checkpoints, their mean. DATA, a
-folder of labelled pictures, is what int8 is calibrated on (its training split) and judged on (its validation split); no
-picture of it is kept.
+FROM replaces the bundled checkpoint, from which the other files are made; of several checkpoints, the mean is taken.
+DATA is a folder of labelled images. Its training split calibrates int8 and its validation split measures the accuracy
+drop; no image of it is stored.
 """
 
 from __future__ import annotations
@@ -16,66 +16,66 @@ from pathlib import Path
 import torch
 
 from edge_segface.assets import FOLDER
-from edge_segface.data import open_dataset
+from edge_segface.data import Dataset, open_dataset
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.face.parser import FaceParser
 from edge_segface.labels import label_space
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
 from edge_segface.quantize.accuracy_gate import AccuracyGate
-from edge_segface.quantize.calibration.collect import collect
-from edge_segface.quantize.calibration.definition import Definition
+from edge_segface.quantize.calibration.collect import Definition, collect
 from edge_segface.quantize.calibration.sources import from_dataset
-from edge_segface.quantize.pipeline import reduce_precision
+from edge_segface.quantize.pipeline import quantize_int8
 
 CHECKPOINT = FOLDER / "edge.pt"
+FP32, INT8 = FOLDER / "edge-256.onnx", FOLDER / "edge-256-int8.onnx"
 MAX_DROP = 1.0
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--data", type=Path, required=True)
-    options.add_argument("--labels", default="celebamask19")
-    options.add_argument("--from", dest="sources", type=Path, nargs="*")
-    asked = options.parse_args()
-    if asked.sources:
-        save_weights(averaged(asked.sources), CHECKPOINT, torch.float16)
-    exported = export_onnx(load_weights(CHECKPOINT), FOLDER / "edge-256.onnx", size=256, half_weights=True)
-    say(exported.path, exported.parity)
-    train_set, val_set = (
-        open_dataset("folder", asked.data, split, label_space(asked.labels)) for split in ("train", "val")
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/ and masks/")
+    parser.add_argument("--labels", default="celebamask19", help="label space of the masks (default: celebamask19)")
+    parser.add_argument("--from", dest="checkpoints", type=Path, nargs="*", help="checkpoints for a new edge.pt")
+    arguments = parser.parse_args()
+    space = label_space(arguments.labels)
+    train_set, val_set = (open_dataset("folder", arguments.data, split, space) for split in ("train", "val"))
+    if arguments.checkpoints:
+        save_weights(mean_weights(arguments.checkpoints), CHECKPOINT, torch.float16)
+    exported = export_onnx(load_weights(CHECKPOINT), FP32, size=256, half_weights=True)
+    report(FP32, str(exported.parity))
+    quantize_bundled(train_set, val_set)
+
+
+def quantize_bundled(train_set: Dataset, val_set: Dataset) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        pictures, out = Path(folder) / "set.npz", FOLDER / "edge-256-int8.onnx"
-        with FaceParser(exported.path) as parser:
-            collect(
-                from_dataset(train_set, parser), parser.spec, Definition(), source="train", labelled_by="the dataset"
-            ).save(pictures)
-        result = reduce_precision(exported.path, "int8", pictures, out, judge=AccuracyGate(val_set, MAX_DROP))
-    assert result.verdict is not None
-    say(
-        out,
-        f"mean F1 drops by {result.verdict.mean_drop:.2f}, {100 * result.lowered.int8_share:.1f} % of the work in int8",
-    )
+        calibration = Path(folder) / "calibration.npz"
+        with FaceParser(FP32) as parser:
+            images = from_dataset(train_set, parser)
+            collect(images, parser.spec, Definition(), "train", "the dataset").save(calibration)
+        result = quantize_int8(FP32, calibration, INT8, gate=AccuracyGate(val_set, MAX_DROP))
+    assert result.drop is not None
+    share = f"{100 * result.model.int8_share:.1f} % of multiply-adds in int8"
+    report(INT8, f"mean F1 drops by {result.drop.mean_drop:.2f}, {share}")
 
 
-def averaged(checkpoints: Sequence[Path]) -> Weights:
-    """The mean of networks that went on from the same weights, which finds more than each ("Model soups", 2022)."""
-    several = [load_weights(path) for path in checkpoints]
-    first = several[0]
-    if len(several) == 1:
+def mean_weights(checkpoints: Sequence[Path]) -> Weights:
+    """Return the mean of networks fine-tuned from the same weights, often better than each ("Model soups", 2022)."""
+    networks = [load_weights(path) for path in checkpoints]
+    first = networks[0]
+    if len(networks) == 1:
         return first
-    states = [weights.model.state_dict() for weights in several]
+    states = [weights.model.state_dict() for weights in networks]
     mean = {
         name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(value.dtype)
         for name, value in states[0].items()
     }
     first.model.load_state_dict(mean)
-    data = "; ".join(dict.fromkeys(weights.training_data for weights in several))
-    return replace(first, training_data=data, f1=None)  # whose own is not that of the mean
+    data = "; ".join(dict.fromkeys(weights.training_data for weights in networks))
+    return replace(first, training_data=data, f1=None)  # F1 was measured on the parts, not on the mean
 
 
-def say(path: Path, words: object) -> None:
-    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {words}")  # noqa: T201
+def report(path: Path, text: str) -> None:
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {text}")  # noqa: T201
 
 
 if __name__ == "__main__":

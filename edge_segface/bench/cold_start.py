@@ -1,4 +1,4 @@
-"""One engine in a fresh process: its time to load and to answer first, and its memory."""
+"""Cold start: import, load, first inference and memory of one model in a fresh process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,69 +22,78 @@ from edge_segface.engine.tensorrt.common import MODULES
 from edge_segface.errors import EdgeSegfaceError, ModelError
 from edge_segface.models import FORMATS, load_engine
 from edge_segface.spec import EngineRecord
+from edge_segface.typed import from_plain
 
-MOST_S = 600.0
+TIMEOUT_S = 600.0
+STEADY_CALLS = 3  # after the first inference, until the memory is read
 
 
 def cold_start(path: Path, batch: int, options: Mapping[str, Any]) -> ColdStart:
+    """Measure a model in a process of its own; `options` are those of `load_engine`."""
     request = json.dumps({"path": str(path), "batch": batch, "options": dict(options)})
     command = [sys.executable, "-m", "edge_segface.bench.cold_start", request]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MOST_S)  # noqa: S603
+        process = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{path} did not load and run within {MOST_S:.0f} s") from error
-    if done.returncode < 0:
-        raise ModelError(f"{path} ended its process", found=signal.Signals(-done.returncode).name)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ModelError(lines[-1].removeprefix("error: ") if lines else f"{path} ended its process")
-    values: ColdStart = json.loads(done.stdout.splitlines()[-1])  # runtimes may print too
-    return values
+        raise ModelError(f"{path} did not load and run within {TIMEOUT_S:.0f} s") from error
+    if process.returncode < 0:
+        raise ModelError(f"{path} crashed its process", found=signal.Signals(-process.returncode).name)
+    if process.returncode:
+        lines = process.stderr.strip().splitlines()
+        raise ModelError(lines[-1].removeprefix("error: ") if lines else f"{path} ended its process without a message")
+    return from_plain(ColdStart, json.loads(process.stdout.splitlines()[-1]))  # runtimes may print too
 
 
 def main() -> None:
+    """Run in the fresh process: print the measurements as the last line of stdout."""
     request = json.loads(sys.argv[1])
-    path, options = Path(request["path"]), request["options"]
-    started = time.perf_counter()
-    with suppress(ImportError, EdgeSegfaceError):  # loading the model reports what is missing or wrong
-        import_module(module_of(path, options.get("runtime")))
-    before_mb, before_gpu_mb = most_memory_mb(), gpu_memory_mb()
-    imported = time.perf_counter()
     try:
-        with load_engine(path, **options) as engine:
-            loaded = time.perf_counter()
-            images = noise_images(engine, request["batch"])
-            first = time.perf_counter()
-            engine.infer_all(images)
-            ended = time.perf_counter()
-            for _ in range(3):
-                engine.infer_all(images)
-            after_mb, after_gpu_mb = most_memory_mb(), gpu_memory_mb()
+        found = _measure(Path(request["path"]), request["batch"], request["options"])
     except EdgeSegfaceError as error:
         sys.exit(f"error: {error}")
-    found = {
-        "import_ms": round(1e3 * (imported - started), 2),
-        "load_ms": round(1e3 * (loaded - imported), 2),
-        "first_ms": round(1e3 * (ended - first), 2),
-        "peak_mb": after_mb,
-        "peak_mb_above_start": more(before_mb, after_mb),
-        "gpu_mb": more(before_gpu_mb, after_gpu_mb),
-    }
-    sys.stdout.write(f"\n{json.dumps(found)}\n")
+    sys.stdout.write(f"\n{json.dumps(asdict(found))}\n")
 
 
-def module_of(path: Path, runtime: str | None) -> str:
+def _measure(path: Path, batch: int, options: Mapping[str, Any]) -> ColdStart:
+    started = time.perf_counter()
+    with suppress(ImportError, EdgeSegfaceError):  # loading the model reports what is missing or wrong
+        import_module(runtime_module(path, options.get("runtime")))
+    memory_before_mb, gpu_before_mb = peak_memory_mb(), gpu_memory_mb()
+    imported = time.perf_counter()
+    with load_engine(path, **options) as engine:
+        loaded = time.perf_counter()
+        images = noise_images(engine.spec.input_size, batch)
+        first_started = time.perf_counter()
+        engine.infer_all(images)
+        first_ended = time.perf_counter()
+        for _ in range(STEADY_CALLS):
+            engine.infer_all(images)
+        memory_mb, gpu_mb = peak_memory_mb(), gpu_memory_mb()
+    return ColdStart(
+        import_ms=round(1e3 * (imported - started), 2),
+        load_ms=round(1e3 * (loaded - imported), 2),
+        first_ms=round(1e3 * (first_ended - first_started), 2),
+        peak_mb=memory_mb,
+        peak_mb_above_start=_increase(memory_before_mb, memory_mb),
+        gpu_mb=_increase(gpu_before_mb, gpu_mb),
+    )
+
+
+def runtime_module(path: Path, runtime: str | None) -> str:
+    """Return the module whose import a user of this file waits for."""
     if path.suffix.lower() == ".engine":
         built_for = EngineRecord.load(path).engine.runtime
         return MODULES.get(built_for, built_for)
     return runtime or FORMATS[path.suffix.lower()].runtimes[0]
 
 
-def more(before: float | None, after: float | None) -> float | None:
+def _increase(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else round(after - before, 1)
 
 
-def most_memory_mb() -> float | None:
+def peak_memory_mb() -> float | None:
     """Return the peak memory of this process, if known. On Linux, getrusage would include the parent's."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
@@ -97,7 +107,7 @@ def most_memory_mb() -> float | None:
 
 
 def gpu_memory_mb() -> float | None:
-    """Return the GPU memory in use: of a card, or all memory of a board whose GPU shares it. None without a GPU."""
+    """Return the GPU memory in use, None without a GPU, and all memory in use on a board whose GPU shares it."""
     if board_model() is not None and Path("/etc/nv_tegra_release").exists():
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}

@@ -1,235 +1,169 @@
-"""Benchmark reports for people: Markdown, and an HTML page that loads nothing from elsewhere."""
+"""The tables and sentences of a benchmark report, and the report as Markdown."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 
-from edge_segface.bench.plots import STYLE, bars, colour, histogram, lines_over_time, text
-from edge_segface.bench.results import SCHEMA, BenchmarkReport, EngineRow
-from edge_segface.bench.sustain import OFTEN, SLOWER
-from edge_segface.errors import EdgeSegfaceError, first_line
-from edge_segface.typed import value_of
+from edge_segface.bench.results import BenchmarkReport, EngineResult, SustainedLoad
+from edge_segface.bench.sustain import SLOWER_THAN, UNSTABLE_SHARE
 
 PERCENTILES = ("min", "mean", "p50", "p90", "p95", "p99")
-PAGE_STYLE = """
-body { margin: 24px auto; max-width: 1080px; padding: 0 16px; background: var(--ground); color: var(--text);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 22px; } h2 { font-size: 17px; margin-top: 32px; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-svg { border-radius: 8px; max-width: 100%; height: auto; display: block; margin: 8px 0; }
-.warning { color: #d07000; } small, .dim { color: var(--dim); }
-"""
 
 
-def number(value: float | None, form: str) -> str:
+@dataclass(frozen=True)
+class ReportTable:
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def latency_cells(row: EngineRow) -> dict[str, str]:
-    times = dict(row["latency_ms"])
+def _latency_cells(result: EngineResult) -> dict[str, str]:
+    latency = asdict(result.latency_ms)
+    return {**{name: f"{latency[name]:.2f}" for name in PERCENTILES}, "cv %": f"{latency['cv_percent']:.1f}"}
+
+
+def _rate_cells(result: EngineResult) -> dict[str, str]:
     return {
-        **{name: f"{times[name]:.2f}" for name in PERCENTILES},
-        "cv %": f"{times['cv_percent']:.1f}",
+        "FPS": f"{result.fps:.1f}",
+        "× first": f"{result.times_as_fast:.2f}",
+        "× paper": f"{result.of_paper:.2f}",
+        "burst": f"{result.throughput_fps:.1f}",
     }
 
 
-def rate_cells(row: EngineRow) -> dict[str, str]:
+def _cold_start_cells(result: EngineResult) -> dict[str, str]:
     return {
-        "FPS": f"{row['fps']:.1f}",
-        "× first": f"{row['times_as_fast']:.2f}",
-        "× paper": f"{row['of_paper']:.2f}",
-        "burst": f"{row['throughput_fps']:.1f}",
+        "load ms": _number(result.load_ms, ".0f"),
+        "first ms": _number(result.first_ms, ".0f"),
+        "peak MB": _number(result.peak_mb, ".0f"),
+        "GPU MB": _number(result.gpu_mb, ".0f"),
     }
 
 
-def start_cells(row: EngineRow) -> dict[str, str]:
-    return {
-        "load ms": number(row["load_ms"], ".0f"),
-        "first ms": number(row["first_ms"], ".0f"),
-        "peak MB": number(row["peak_mb"], ".0f"),
-        "GPU MB": number(row["gpu_mb"], ".0f"),
-    }
+def _gpu_cells(result: EngineResult) -> dict[str, str]:
+    return {f"{name} ms": f"{value:.3f}" for name, value in (result.gpu_ms or {}).items()}
 
 
-def gpu_cells(row: EngineRow) -> dict[str, str]:
-    return {} if row["gpu_ms"] is None else {f"{name} ms": f"{value:.3f}" for name, value in row["gpu_ms"].items()}
-
-
-# The tables of a report: title, and the cells of a row.
-TABLES: tuple[tuple[str, Callable[[EngineRow], dict[str, str]]], ...] = (
-    ("latency, ms", latency_cells),
-    ("images per second", rate_cells),
-    ("cold start", start_cells),
-    ("on the GPU", gpu_cells),
+TABLES: tuple[tuple[str, Callable[[EngineResult], dict[str, str]]], ...] = (  # title, and the cells of a row
+    ("latency, ms", _latency_cells),
+    ("images per second", _rate_cells),
+    ("cold start", _cold_start_cells),
+    ("on the GPU", _gpu_cells),
 )
 
 
-def tables(report: BenchmarkReport) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Return title, columns and rows of each table that has content."""
-    found = []
-    for title, cells in TABLES:
-        filled = [(row, cells(row)) for row in report["models"]]
-        filled = [(row, values) for row, values in filled if values]
+def report_tables(report: BenchmarkReport) -> list[ReportTable]:
+    """Return the tables that have content."""
+    tables = []
+    for title, cells_of in TABLES:
+        filled = [(result, cells) for result in report.models if (cells := cells_of(result))]
         if filled:
-            columns = ["model", "side", "batch", *filled[0][1]]
+            columns = ["model", "size", "batch", *filled[0][1]]
             rows = [
-                [row["name"], str(row["input_size"]), str(row["batch"]), *values.values()] for row, values in filled
+                [result.name, str(result.input_size), str(result.batch), *cells.values()] for result, cells in filled
             ]
-            found.append((title, columns, rows))
-    return found
+            tables.append(ReportTable(title, columns, rows))
+    return tables
 
 
-def load_report(path: Path) -> BenchmarkReport:
-    """Read a report, or raise with what is missing or wrong in it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise EdgeSegfaceError(f"{path} is not a readable report", found=first_line(error)) from error
-    if not isinstance(content, dict) or content.get("kind") != "benchmark":
-        raise EdgeSegfaceError(
-            f"{path} is not a benchmark report", remedy="make one with edge-segface benchmark --json"
-        )
-    if content.get("schema") != SCHEMA:
-        raise EdgeSegfaceError(
-            f"{path} has another schema",
-            found=f"schema {content.get('schema')} instead of {SCHEMA}",
-            remedy="measure again with this version",
-        )
-    try:
-        report: BenchmarkReport = value_of(BenchmarkReport, content, "")
-    except (TypeError, ValueError) as error:
-        raise EdgeSegfaceError(f"{path} is not a complete report", found=error) from error
-    if not all(row["samples_ms"] for row in report["models"]):
-        raise EdgeSegfaceError(f"{path} is not a complete report", found="no samples_ms")
-    return report
+def machine_line(report: BenchmarkReport) -> str:
+    """Describe machine, power state, clocks, versions and date in one line."""
+    machine = report.machine
+    hardware = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}"
+    power = ", ".join(f"{name} {value}" for name, value in report.power_state.items())
+    clocks = ", ".join(f"{name} clock {clock.p5:g} to {clock.p95:g} MHz" for name, clock in report.clocks_mhz.items())
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    return "; ".join(part for part in (hardware, power, clocks, versions, report.date) if part)
 
 
-def as_json(report: BenchmarkReport) -> str:
-    return json.dumps(report, indent=2) + "\n"
+def engine_lines(report: BenchmarkReport) -> list[str]:
+    return list(dict.fromkeys(f"{result.name}: {result.engine}" for result in report.models))
 
 
-def where(report: BenchmarkReport) -> str:
-    machine = report["machine"]
-    state = ", ".join(f"{name} {value}" for name, value in report["power_state"].items())
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    clocks = ", ".join(
-        f"{name} clock {clock['p5']:g} to {clock['p95']:g} MHz" for name, clock in report["clocks_mhz"].items()
-    )
-    what = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}"
-    return "; ".join(part for part in (what, state, clocks, versions, report["date"]) if part)
-
-
-def engines(report: BenchmarkReport) -> list[str]:
-    return list(dict.fromkeys(f"{row['name']}: {row['engine']}" for row in report["models"]))
-
-
-def how(row: EngineRow) -> str:
-    settings = row["settings"]
+def method_line(result: EngineResult) -> str:
+    """Explain how the numbers in the tables were measured."""
     return (
-        f"{settings['rounds']} interleaved rounds; each timed call follows an untimed one and a pause of "
-        f"{settings['pause_ms']:g} ms; FPS from the mean; × first: speed-up per image over the first engine, median "
-        "over rounds; × paper: relative to its 95.96 FPS at 512, one image; burst: calls back to back; inputs are noise"
+        f"{result.settings.rounds} interleaved rounds; each timed call follows an untimed one and a pause of "
+        f"{result.settings.pause_ms:g} ms; FPS from the mean; × first: speed-up per image over the first engine, "
+        "median over rounds; × paper: relative to its 95.96 FPS at 512, one image; burst: calls back to back; "
+        "inputs are noise"
     )
 
 
-def sustained_lines(row: EngineRow) -> list[str]:
-    last = row["sustain"]
-    power = (
-        "power not measured"
-        if last["power_w"] is None
-        else f"{last['power_w']:.2f} W ({last['power_scope']}), {last['mj_per_frame']:.2f} mJ per frame"
-        + ("" if last["mj_per_frame_above_idle"] is None else f" ({last['mj_per_frame_above_idle']:.2f} above idle)")
-    )
-    hottest = [f"{name} {max(value for _, value in points):.0f} °C" for name, points in last["temperature_c"].items()]
+def sustained_lines(result: EngineResult) -> list[str]:
+    """Describe the sustained run of an engine, and why it is not comparable; empty if there was none."""
+    load = result.sustain
+    if load is None:
+        return []
     lines = [
-        f"{row['name']}, batch {row['batch']}, {last['seconds']:g} s: {last['cold_fps']:.1f} FPS cold, "
-        f"{last['steady_fps']:.1f} steady; {power}" + (f"; at most {', '.join(hottest)}" if hottest else "")
+        f"{result.label}, {load.seconds:g} s: {load.cold_fps:.1f} FPS cold, {load.steady_fps:.1f} steady; "
+        + "; ".join([_power(load), *_hottest(load)])
     ]
-    if last["error"] is not None:
-        lines.append(f"interrupted: {last['error']}")
-    if last["waited_s"] > 0:
-        start = {name: points[0][1] for name, points in last["temperature_c"].items()}
-        lines.append(f"waited {last['waited_s']:g} s to cool down to {max(start.values(), default=0):.0f} °C")
-    reasons = []
-    if last["slower_from_s"] is not None:
-        reasons.append(f"slower from second {last['slower_from_s']:g}")
-    elif last["steady_fps"] < SLOWER * last["cold_fps"]:
-        reasons.append("slower at the end than at the start")
-    reasons += [
-        f"{name} clock not at {clock['first']:g} MHz for {100 * clock['moved_share']:.0f} % of the run "
-        f"({clock['p5']:g} to {clock['p95']:g})"
-        for name, clock in last["clocks_mhz"].items()
-        if name == last["unit"] and clock["moved_share"] > OFTEN
-    ]
-    reasons += [f"clocks held down, {cause}: {count:g}" for cause, count in last["throttled"].items()]
-    if last["comparable"] is False:
-        lines.append(f"NOT COMPARABLE: {'; '.join(reasons)}")
-    elif last["comparable"] is None:
-        why = (
-            "the run was short" if last["unit"] in last["clocks_mhz"] else f"the {last['unit']} clock could not be read"
-        )
-        lines.append(f"{why}, so comparability is unknown")
+    if load.error is not None:
+        lines.append(f"interrupted: {load.error}")
+    if load.waited_s > 0:
+        start_c = max((points[0][1] for points in load.temperature_c.values()), default=0.0)
+        lines.append(f"waited {load.waited_s:g} s to cool down to {start_c:.0f} °C")
+    if load.comparable is False:
+        lines.append(f"NOT COMPARABLE: {'; '.join(_unstable_reasons(load))}")
+    elif load.comparable is None:
+        reason = "the run was short" if load.unit in load.clocks_mhz else f"the {load.unit} clock could not be read"
+        lines.append(f"{reason}, so comparability is unknown")
     return lines
+
+
+def _power(load: SustainedLoad) -> str:
+    if load.power_w is None:
+        return "power not measured"
+    above = load.mj_per_frame_above_idle
+    return f"{load.power_w:.2f} W ({load.power_scope}), {load.mj_per_frame:.2f} mJ per frame" + (
+        "" if above is None else f" ({above:.2f} above idle)"
+    )
+
+
+def _hottest(load: SustainedLoad) -> list[str]:
+    zones = [f"{zone} {max(value for _, value in points):.0f} °C" for zone, points in load.temperature_c.items()]
+    return [f"at most {', '.join(zones)}"] if zones else []
+
+
+def _unstable_reasons(load: SustainedLoad) -> list[str]:
+    reasons = []
+    if load.slower_from_s is not None:
+        reasons.append(f"slower from second {load.slower_from_s:g}")
+    elif load.steady_fps < SLOWER_THAN * load.cold_fps:
+        reasons.append("slower at the end than at the start")
+    clock = load.clocks_mhz.get(load.unit)
+    if clock is not None and clock.moved_share > UNSTABLE_SHARE:
+        reasons.append(
+            f"{load.unit} clock not at {clock.first:g} MHz for {100 * clock.moved_share:.0f} % of the run "
+            f"({clock.p5:g} to {clock.p95:g})"
+        )
+    return reasons + [f"clocks throttled, {cause}: {count:g}" for cause, count in load.throttled.items()]
 
 
 def markdown(report: BenchmarkReport) -> str:
     lines: list[str] = []
-    for title, columns, rows in tables(report):
-        lines += [f"**{title}**", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-        lines += [f"| {' | '.join(cells)} |" for cells in rows]
-        lines.append("")
-    lines += [f"- {line}" for line in engines(report)]
-    lines += ["", f"Paper: {report['paper_fps']} FPS. {where(report)}."]
-    if report["models"]:
-        lines.append(f"{how(report['models'][0])[0].upper()}{how(report['models'][0])[1:]}.")
-    for row in report["models"]:
-        if "sustain" in row:
-            lines += ["", *(f"- {line}" for line in sustained_lines(row))]
-    lines += ["", *(f"- warning: {line}" for line in report["warnings"])]
-    lines += ["", *(f"- {one['model']} was not measured: {one['error']}" for one in report["failures"])]
+    for table in report_tables(report):
+        lines += [f"**{table.title}**", "", *markdown_table(table.columns, table.rows), ""]
+    lines += [f"- {line}" for line in engine_lines(report)]
+    lines += ["", f"Paper: {report.paper_fps} FPS. {machine_line(report)}."]
+    if report.models:
+        method = method_line(report.models[0])
+        lines.append(f"{method[0].upper()}{method[1:]}.")
+    for result in report.models:
+        if result.sustain is not None:
+            lines += ["", *(f"- {line}" for line in sustained_lines(result))]
+    lines += ["", *(f"- warning: {line}" for line in report.warnings)]
+    lines += ["", *(f"- {failure.model} was not measured: {failure.error}" for failure in report.failures)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def page(report: BenchmarkReport) -> str:
-    rows = report["models"]
-    labels = [f"{row['name']} × {row['batch']}" for row in rows]
-    parts = ["<h1>edge-segface benchmark</h1>", f"<p class=dim>{text(where(report))}</p>"]
-    for title, columns, cells in tables(report):
-        heads = "".join(f"<th>{text(name)}</th>" for name in columns)
-        parts.append(f"<h2>{text(title)}</h2><div class=scroll><table><tr>{heads}</tr>")
-        parts += ["<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in cells]
-        parts.append("</table></div>")
-    parts += [f"<p>{text(line)}</p>" for line in engines(report)]
-    if rows:
-        parts.append(f"<p><small>{text(how(rows[0]))}.</small></p>")
-        parts += ["<h2>FPS beside the paper's</h2>", bars(labels, [row["fps"] for row in rows], report["paper_fps"])]
-        parts += ["<h2>Latency</h2>"]
-        parts += [
-            histogram(label, row["samples_ms"], colour(at))
-            for at, (label, row) in enumerate(zip(labels, rows, strict=True))
-        ]
-    for label, row in zip(labels, rows, strict=True):
-        if "sustain" not in row:
-            continue
-        last = row["sustain"]
-        parts.append(f"<h2>{text(label)} over time</h2>")
-        style = "warning" if last["comparable"] is False else "dim"
-        parts += [f"<p class={style}>{text(line)}</p>" for line in sustained_lines(row)]
-        for unit, lines in (
-            ("FPS", {"FPS": last["fps"]}),
-            ("W", last["power_over_time_w"]),
-            ("°C", last["temperature_c"]),
-            ("MHz", last["clock_over_time_mhz"]),
-        ):
-            parts.append(lines_over_time(lines, unit))
-    parts += [f"<p class=warning>{text(line)}</p>" for line in report["warnings"]]
-    parts += [
-        f"<p class=warning>{text(one['model'])} was not measured: {text(one['error'])}</p>"
-        for one in report["failures"]
-    ]
-    head = f'<meta charset="utf-8"><title>edge-segface benchmark</title><style>{STYLE}{PAGE_STYLE}</style>'
-    return f'<!doctype html><html lang="en">{head}' + "\n".join(parts) + "</html>\n"
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return the lines of a table."""
+    head, *body = (f"| {' | '.join(map(str, cells))} |" for cells in (columns, *rows))
+    return [head, "|" + "---|" * len(columns), *body]

@@ -1,15 +1,26 @@
-"""The shape of a benchmark report: the JSON that `edge-segface benchmark` writes and `--compare` reads."""
+"""Benchmark reports: the JSON that `edge-segface benchmark` writes and `--compare` reads."""
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+from edge_segface.bench.settings import BenchmarkSettings
+from edge_segface.errors import EdgeSegfaceError, first_line
 from edge_segface.machine import MachineInfo
+from edge_segface.typed import from_plain
 
 SCHEMA = 2
 
+Point = tuple[float, float]  # second, value
 
-class LatencyMs(TypedDict):
+
+@dataclass(frozen=True)
+class Latency:
+    """Statistics of the timed calls, in ms, and their coefficient of variation."""
+
     min: float
     mean: float
     p50: float
@@ -20,8 +31,9 @@ class LatencyMs(TypedDict):
     cv_percent: float
 
 
-class Clock(TypedDict):
-    """A clock in MHz: at first, its range, and the share of readings elsewhere."""
+@dataclass(frozen=True)
+class Clock:
+    """A clock in MHz: its initial value, its range, and the share of readings that deviate from the initial value."""
 
     first: float
     p5: float
@@ -29,48 +41,48 @@ class Clock(TypedDict):
     moved_share: float
 
 
-class Failure(TypedDict):
-    model: str
-    error: str
+@dataclass(frozen=True)
+class ColdStart:
+    """Times and memory of one model in a fresh process. None where the system does not report a value."""
 
-
-class ColdStart(TypedDict):
-    """A fresh process: import, load, first inference, memory. None where the system does not tell."""
-
-    import_ms: float | None
+    import_ms: float | None  # of the runtime
     load_ms: float | None
-    first_ms: float | None
+    first_ms: float | None  # inference
     peak_mb: float | None
     peak_mb_above_start: float | None
     gpu_mb: float | None
 
 
-class Sustained(TypedDict):
-    """Sustained load on one engine."""
+@dataclass(frozen=True)
+class SustainedLoad:
+    """What one engine delivered at full speed over a long time, and what the sensors showed meanwhile."""
 
     seconds: float
-    cold_fps: float
-    steady_fps: float
-    fps: list[Any]  # (second, rate)
+    cold_fps: float  # at the start of the run
+    steady_fps: float  # in its last third
+    fps: list[Point]
     slower_from_s: float | None
     power_scope: str | None
     power_w: float | None
     idle_power_w: float | None
     mj_per_frame: float | None
     mj_per_frame_above_idle: float | None
-    power_over_time_w: dict[str, Any]
-    temperature_c: dict[str, Any]
-    clock_over_time_mhz: dict[str, Any]
+    power_over_time_w: dict[str, list[Point]]  # by scope
+    temperature_c: dict[str, list[Point]]  # by zone
+    clock_over_time_mhz: dict[str, list[Point]]  # by unit
     clocks_mhz: dict[str, Clock]
-    throttled: dict[str, float]
-    unit: str
-    comparable: bool | None
-    waited_s: float
-    gaps: int
-    error: str | None
+    throttled: dict[str, float]  # cause -> how often
+    unit: str  # that executes the model: gpu or cpu
+    comparable: bool | None  # None: unknown
+    waited_s: float = 0.0  # to cool down before the run
+    gaps: dict[str, int] = field(default_factory=dict)  # sensor -> failed readings
+    error: str | None = None  # that ended the run early
 
 
-class _EngineRow(ColdStart):
+@dataclass(frozen=True)
+class EngineResult:
+    """The measurements of one engine with one batch size."""
+
     name: str
     model: str
     sha256: str
@@ -80,27 +92,41 @@ class _EngineRow(ColdStart):
     input_size: int
     batch: int
     file_mb: float
-    latency_ms: LatencyMs
+    latency_ms: Latency
     fps: float
     of_paper: float
     gpu_ms: dict[str, float] | None
-    settings: dict[str, Any]
+    settings: BenchmarkSettings
     samples_ms: list[float]
+    import_ms: float | None  # see ColdStart
+    load_ms: float | None
+    first_ms: float | None
+    peak_mb: float | None
+    peak_mb_above_start: float | None
+    gpu_mb: float | None
     machine: MachineInfo
     power_state: dict[str, Any]
     versions: dict[str, str]
-    times_as_fast: float
+    times_as_fast: float  # as the first engine, per image
     throughput_fps: float
+    sustain: SustainedLoad | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, batch {self.batch}"
 
 
-class EngineRow(_EngineRow, total=False):
-    """What was measured of one engine with one batch size."""
+@dataclass(frozen=True)
+class Failure:
+    """A model that could not be measured."""
 
-    sustain: Sustained
+    model: str
+    error: str
 
 
-class BenchmarkReport(TypedDict):
-    """Everything that one run measured, and on what."""
+@dataclass(frozen=True)
+class BenchmarkReport:
+    """Everything that one benchmark measured, and the machine it ran on."""
 
     schema: int
     kind: str
@@ -110,6 +136,43 @@ class BenchmarkReport(TypedDict):
     versions: dict[str, str]
     paper_fps: float
     clocks_mhz: dict[str, Clock]
-    models: list[EngineRow]
+    models: list[EngineResult]
     failures: list[Failure]
     warnings: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        content = asdict(self)
+        for row in content["models"]:
+            if row["sustain"] is None:
+                del row["sustain"]
+        return content
+
+    @classmethod
+    def from_json(cls, content: object) -> BenchmarkReport:
+        """Read a report from parsed JSON. Raises TypeError or ValueError that names the key."""
+        report = from_plain(cls, content, ignore_unknown=True)
+        if not all(row.samples_ms for row in report.models):
+            raise ValueError("no samples_ms")
+        return report
+
+
+def load_report(path: Path) -> BenchmarkReport:
+    """Read a report, or raise with what is missing or wrong in it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise EdgeSegfaceError(f"{path} is not a readable report", found=first_line(error)) from error
+    if not isinstance(content, dict) or content.get("kind") != "benchmark":
+        raise EdgeSegfaceError(
+            f"{path} is not a benchmark report", remedy="make one with edge-segface benchmark --json"
+        )
+    if content.get("schema") != SCHEMA:
+        raise EdgeSegfaceError(
+            f"{path} has another schema",
+            found=f"schema {content.get('schema')} instead of {SCHEMA}",
+            remedy="measure again with this version",
+        )
+    try:
+        return BenchmarkReport.from_json(content)
+    except (TypeError, ValueError) as error:
+        raise EdgeSegfaceError(f"{path} is not a complete report", found=error) from error

@@ -201,13 +201,13 @@ def quantize(
 ) -> None:
     """Quantize a model to fp16 or int8, and write the file only if its accuracy drop is acceptable."""
     check_quantize()
-    from edge_segface.bench.interleave import on_every_runtime
+    from edge_segface.bench.interleave import time_runtimes
     from edge_segface.cli.console import tables
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import progress_bar
     from edge_segface.models import resolve_onnx
     from edge_segface.quantize.modelopt import check_one_runtime
-    from edge_segface.quantize.pipeline import Int8Options
+    from edge_segface.quantize.options import Int8Options
     from edge_segface.quantize.pipeline import quantize as run
 
     check_one_runtime()
@@ -234,7 +234,7 @@ def quantize(
         warn(f"kept in floating point: {group} ({reason})")
     share = f", {100 * result.model.int8_share:.1f} % of multiply-adds in int8" if precision == "int8" else ""
     typer.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB{share}; {100 * result.agreement:.3f} % of pixels as in fp32")
-    tables.print_speed(on_every_runtime({model: source, str(out): out}, threads=threads), model, out)
+    tables.print_speed(time_runtimes({model: source, str(out): out}, threads=threads), model, out)
 
 
 def build_engine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -49,8 +50,11 @@ def benchmark(
     provider: Provider = "cpu",
 ) -> None:
     """Measure engines side by side: latency, throughput, memory, and sustained load."""
-    from edge_segface.bench.measure import Settings, measure, parse_seconds
-    from edge_segface.bench.report import as_json, load_report, markdown, page
+    from edge_segface.bench.html_report import html_page
+    from edge_segface.bench.measure import measure
+    from edge_segface.bench.report import markdown
+    from edge_segface.bench.results import load_report
+    from edge_segface.bench.settings import BenchmarkSettings, parse_seconds
     from edge_segface.benchmark import model_files
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import progress_bar
@@ -64,10 +68,10 @@ def benchmark(
         return
     if not models:
         raise EdgeSegfaceError("there is nothing to measure", remedy="name a model, such as edge-256")
-    files = [(path, text) for path, text in ((json_out, as_json), (markdown_out, markdown), (html_out, page)) if path]
-    for path, _ in files:
-        check_place(path)
-    settings = Settings(
+    for path in (json_out, markdown_out, html_out):
+        if path is not None:
+            check_place(path)
+    settings = BenchmarkSettings(
         rounds=rounds,
         batches=tuple(batch or (1,)),
         threads=threads,
@@ -79,16 +83,21 @@ def benchmark(
         report = measure(model_files(models, size or (), Path(folder)), settings, progress=progress)
     print_benchmark(report)
     unwritten: list[EdgeSegfaceError] = []
-    for path, text in files:
+    for path, text in (
+        (json_out, json.dumps(report.to_json(), indent=2) + "\n"),
+        (markdown_out, markdown(report)),
+        (html_out, html_page(report)),
+    ):
         try:
-            write_text(text(report), path)
+            if path is not None:
+                write_text(text, path)
         except EdgeSegfaceError as error:  # the others are still written
             unwritten.append(error)
     if unwritten:
         raise unwritten[0]
-    for failure in report["failures"]:
-        warn(f"{failure['model']} was not measured: {failure['error']}")
-    if report["failures"]:
+    for failure in report.failures:
+        warn(f"{failure.model} was not measured: {failure.error}")
+    if report.failures:
         raise typer.Exit(1)
 
 
@@ -104,16 +113,19 @@ def estimate(
     json_out: JsonOut = None,
 ) -> None:
     """Estimate a model's speed on a board (an estimate, not a measurement)."""
-    from edge_segface.bench import roofline
+    from edge_segface.bench.boards import all_boards, find_board
+    from edge_segface.bench.onnx_layers import layers_of
+    from edge_segface.bench.roofline import estimate as estimate_on
+    from edge_segface.bench.roofline import estimate_report
     from edge_segface.cli.console.tables import print_estimates
     from edge_segface.engine.onnxruntime import spec_of
     from edge_segface.models import resolve_onnx
 
     write_json = json_writer(json_out)
-    boards = [roofline.board_called(board)] if board else list(roofline.boards().values())
+    boards = [find_board(board)] if board else list(all_boards().values())
     path = resolve_onnx(model)
-    spec, layers = spec_of(path), roofline.layers_of(path)
+    spec, layers = spec_of(path), layers_of(path)
     chosen = precision or spec.precision
-    estimates = [roofline.estimate(layers, one, chosen) for one in boards if board or one.flops[chosen]]
+    estimates = [estimate_on(layers, each, chosen) for each in boards if board or each.flops[chosen]]
     print_estimates(spec.name, estimates)
-    write_json(roofline.report(spec.name, estimates))
+    write_json(estimate_report(spec.name, estimates))

@@ -46,7 +46,7 @@ def warp_labels(labels: UInt8Array, matrix: Matrix, size_wh: tuple[int, int]) ->
 
 
 def squash_image(image: UInt8Array, size: int) -> UInt8Array:
-    """Resize an image to a square, whatever its shape."""
+    """Resize an image to a square, ignoring its aspect ratio."""
     shrinks = max(image.shape[:2]) > size
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)

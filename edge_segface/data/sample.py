@@ -46,7 +46,7 @@ class Dataset:
     names: tuple[str, ...]
     read: Callable[[str], Sample]
     files: Callable[[str], Iterable[Path]]  # the files that a sample is read from
-    squashed: bool = False  # its paper resizes every image to a square, whatever its shape
+    squashed: bool = False  # its paper resizes every image to a square, ignoring the aspect ratio
     skipped: dict[str, list[str]] = field(default_factory=dict)  # kind of problem -> names of unusable samples
     mask_space: LabelSpace | None = None  # label space of the files, where it differs from `space`
 

@@ -1,4 +1,4 @@
-"""Weights to one ONNX file that describes itself and has been compared with the network it came from."""
+"""Export weights to one ONNX file that describes itself and has been compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from edge_segface.spec import ModelSpec, check_size
 
 OUTPUTS = {"labels": ("labels",), "logits": ("logits",), "both": ("labels", "logits")}
 
-# 17 has LayerNormalization and is read by TensorRT 8.6, 10, 11 and RTX and by every current ONNX Runtime and OpenVINO.
+# 17 has LayerNormalization, and TensorRT 8.6 to 11, TensorRT-RTX, ONNX Runtime and OpenVINO all read it.
 OPSET = 17
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedModel:
+    """An ONNX file that was written, and how closely it agrees with PyTorch."""
+
     path: Path
     spec: ModelSpec
     parity: Parity
@@ -34,8 +36,11 @@ class Exported:
 
 def export_onnx(
     weights: Weights, out: Path, *, size: int, outputs: str = "labels", half_weights: bool = False
-) -> Exported:
-    """Writes `out`, or raises and writes nothing. `half_weights` stores them in 16 bits; all is computed in 32."""
+) -> ExportedModel:
+    """Export weights for one input size to `out`. If the file differs from PyTorch, raise and write nothing.
+
+    `outputs` is a key of OUTPUTS. `half_weights` stores weights in 16 bits; computation stays in 32.
+    """
     check_size(size)
     if out.suffix.lower() != ".onnx":
         raise OutputError(
@@ -46,21 +51,22 @@ def export_onnx(
     spec = weights.spec(out.stem, size, OUTPUTS[outputs], made_by)
     with written_whole(out) as temporary:
         write_graph(DeployGraph(weights.model, size, spec.outputs), size, spec.outputs, temporary)
-        graph = onnx.load(temporary)
+        model = onnx.load(temporary)
         if half_weights:
-            store_weights_as_half(graph)
-        helper.set_model_props(graph, spec.metadata())
-        onnx.checker.check_model(graph, full_check=True)
-        onnx.save(graph, temporary)
+            store_weights_as_half(model)
+        helper.set_model_props(model, spec.metadata())
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, temporary)
         parity = check_parity(temporary, weights, HALVES if half_weights else FULL)
-    return Exported(out, spec, parity)
+    return ExportedModel(out, spec, parity)
 
 
 def write_graph(graph: torch.nn.Module, size: int, outputs: tuple[str, ...], path: Path) -> None:
+    """Write a module that takes camera bytes as ONNX, with a dynamic batch."""
     image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        # The tracing exporter is the one that writes opset 17 directly; it warns of its age and of constant shapes.
+        # Only the tracing exporter writes opset 17 directly. It warns about its age and about constant shapes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph.eval(),
@@ -74,16 +80,16 @@ def write_graph(graph: torch.nn.Module, size: int, outputs: tuple[str, ...], pat
         )
 
 
-def store_weights_as_half(graph: onnx.ModelProto, at_least: int = 1024) -> None:
-    """Replaces large float weights by 16-bit ones and a cast, which runtimes fold away when they load the file."""
+def store_weights_as_half(model: onnx.ModelProto, min_size: int = 1024) -> None:
+    """Store large float weights in 16 bits, each behind a Cast that runtimes fold when they load the file."""
     casts = []
-    for tensor in graph.graph.initializer:
+    for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < at_least:
+        if tensor.data_type != TensorProto.FLOAT or values.size < min_size:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}/half"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}/cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.graph.node]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

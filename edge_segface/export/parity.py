@@ -1,4 +1,4 @@
-"""Whether a written file does what its network does, over the whole way from an image file to a class map."""
+"""Compare an exported file with the network it came from, all the way from an image to a class map."""
 
 from __future__ import annotations
 
@@ -19,92 +19,99 @@ from edge_segface.image_io import read_image
 from edge_segface.model.checkpoint import Weights
 from edge_segface.model.segface import SegFace, normalised
 
+# Tolerance for weights that PyTorch itself computes inaccurately, as a multiple of its own rounding error: two orders
+# of summation differ by a small factor.
+ROUNDING_FACTOR = 5.0
+
+Outputs = dict[str, npt.NDArray[Any]]  # output name -> values
+
 
 @dataclass(frozen=True)
-class Limits:
-    least_agreement: float  # share of pixels
-    most_logit_difference: float  # relative to the largest logit, or to 1 if that is smaller
+class Tolerance:
+    """How far an exported file may differ from its network."""
+
+    min_agreement: float  # share of pixels with the same class
+    max_logit_error: float  # relative to the largest logit, or to 1 if that is smaller
 
 
-FULL = Limits(0.999, 1e-4)
-HALVES = Limits(0.99, 0.02)  # weights stored in 16 bits move the pixels that were nearly tied
-SLACK = 5.0  # how many times the rounding of torch itself: two orders of summation differ by a few
+FULL = Tolerance(0.999, 1e-4)
+HALVES = Tolerance(0.99, 0.02)  # weights stored in 16 bits change pixels where two classes are nearly tied
 
 
 @dataclass(frozen=True)
 class Parity:
-    agreement: float | None  # share of pixels with the same class, where the file has labels
-    worst_logit: float | None  # largest difference, where the file has logits
+    """How closely two sets of outputs agree. A field is None if the file lacks that output."""
 
-    def within(self, least_agreement: float, most_logit_difference: float) -> bool:
-        agrees = self.agreement is None or self.agreement >= least_agreement
-        return agrees and (self.worst_logit is None or self.worst_logit <= most_logit_difference)  # a NaN is not
+    agreement: float | None  # share of pixels with the same class
+    worst_logit: float | None  # largest absolute difference
+
+    def within(self, min_agreement: float, max_logit_error: float) -> bool:
+        agrees = self.agreement is None or self.agreement >= min_agreement
+        return agrees and (self.worst_logit is None or self.worst_logit <= max_logit_error)  # false for NaN
 
     def __str__(self) -> str:
         parts = []
         if self.agreement is not None:
-            parts.append(f"{100 * self.agreement:.3f} % of pixels as torch")
+            parts.append(f"{100 * self.agreement:.3f} % of pixels as in PyTorch")
         if self.worst_logit is not None:
             parts.append(f"logits within {self.worst_logit:.1e}")
         return ", ".join(parts)
 
 
-def check_parity(path: Path, weights: Weights, limits: Limits = FULL) -> Parity:
-    """Compares on the picture upright and mirrored, one at a time and as a batch of two; raises when they part.
+def check_parity(path: Path, weights: Weights, tolerance: Tolerance = FULL) -> Parity:
+    """Compare an ONNX file with its weights in PyTorch, and raise if they differ by more than the tolerance.
 
-    With some weights torch in 32 bits is itself far from the exact result. Then the file must be about as near to
-    that, taken as torch in 64 bits, as torch in 32 bits is.
+    The input is the built-in portrait, upright and mirrored, one at a time and as a batch of two. With some weights
+    PyTorch in 32 bits is itself far from the exact result, which PyTorch in 64 bits stands for here. Then the file
+    passes if its error is of the size of PyTorch's own.
     """
     image = read_image(PORTRAIT)
     roi = RoI.whole((image.shape[0], image.shape[1]))
     with OnnxRuntimeEngine(path) as engine:
         spec = engine.spec
         square = crop(image, roi, spec.input_size)
-        squares = np.stack([square, square[:, ::-1]])
-        batches = [engine.infer_all(squares[:1]), engine.infer_all(squares)]  # a batch fixed by mistake shows here
-    in_torch = torch_results(weights.model, squares)
-    largest = float(np.abs(in_torch["logits"]).max())
+        crops = np.stack([square, square[:, ::-1]])
+        batches = [engine.infer_all(crops[:1]), engine.infer_all(crops)]  # two sizes: reveals a batch fixed by mistake
+    expected = torch_outputs(weights.model, crops)
+    largest = float(np.abs(expected["logits"]).max())
     if not np.isfinite(largest):
         raise ParityError(f"the weights of {spec.name} give logits that are not finite", remedy="check the checkpoint")
-    parity = compared(batches, in_torch, roi, image)
-    if parity.within(limits.least_agreement, limits.most_logit_difference * max(1.0, largest)):
+    parity = compare(batches, expected, roi, image)
+    if parity.within(tolerance.min_agreement, tolerance.max_logit_error * max(1.0, largest)):
         return parity
-    exact = torch_results(copy.deepcopy(weights.model).double(), squares)
-    own = compared([in_torch], exact, roi, image)
-    assert own.agreement is not None
-    assert own.worst_logit is not None
-    least_agreement = min(limits.least_agreement, 1 - SLACK * (1 - own.agreement))
-    if compared(batches, exact, roi, image).within(least_agreement, SLACK * own.worst_logit):
+    exact = torch_outputs(copy.deepcopy(weights.model).double(), crops)
+    rounding = compare([expected], exact, roi, image)
+    assert rounding.agreement is not None
+    assert rounding.worst_logit is not None
+    min_agreement = min(tolerance.min_agreement, 1 - ROUNDING_FACTOR * (1 - rounding.agreement))
+    if compare(batches, exact, roi, image).within(min_agreement, ROUNDING_FACTOR * rounding.worst_logit):
         return parity
     raise ParityError(
-        f"the exported {spec.name} does not do what its weights do in torch",
+        f"the exported {spec.name} differs from its weights in PyTorch",
         found=parity,
-        remedy="no file is kept; please report this with the versions of torch and onnxruntime",
+        remedy="no file was written; please report this with the versions of torch and onnxruntime",
     )
 
 
-Results = dict[str, npt.NDArray[Any]]
-
-
-def compared(batches: list[Results], expected: Results, roi: RoI, image: UInt8Array) -> Parity:
-    """The worst over batches: of class maps at the size of the picture, and of logits."""
+def compare(batches: list[Outputs], expected: Outputs, roi: RoI, image: UInt8Array) -> Parity:
+    """Return the worst parity over all batches, of class maps at the size of the image and of logits."""
     agreement: float | None = None
     worst: float | None = None
     for batch in batches:
-        for found, wanted in zip(batch.get("labels", ()), expected["labels"], strict=False):
-            share = float(np.mean(pasted(found, roi, image.shape[:2]) == pasted(wanted, roi, image.shape[:2])))
+        for labels, reference in zip(batch.get("labels", ()), expected["labels"], strict=False):
+            share = float(np.mean(pasted(labels, roi, image.shape[:2]) == pasted(reference, roi, image.shape[:2])))
             agreement = share if agreement is None else min(agreement, share)
         if "logits" in batch:
             difference = float(np.abs(batch["logits"] - expected["logits"][: len(batch["logits"])]).max())
-            worst = difference if worst is None else float(np.maximum(worst, difference))  # keeps a NaN
+            worst = difference if worst is None else float(np.maximum(worst, difference))  # unlike max, keeps a NaN
     return Parity(agreement, worst)
 
 
 @torch.no_grad()
-def torch_results(model: SegFace, squares_bgr: UInt8Array) -> Results:
-    """What an exported file should return, from the network as it is trained, in the precision of its weights."""
-    image = normalised(squares_bgr).to(next(model.parameters()).dtype)
-    own = model.decoded(image)
-    low_logits = torch.nn.functional.avg_pool2d(own, own.shape[-1] * 4 // image.shape[-1])
+def torch_outputs(model: SegFace, crops_bgr: UInt8Array) -> Outputs:
+    """Return what an exported file should, computed by the trained network in the precision of its weights."""
+    image = normalised(crops_bgr).to(next(model.parameters()).dtype)
+    logits = model.decoded(image)
+    low_logits = torch.nn.functional.avg_pool2d(logits, logits.shape[-1] * 4 // image.shape[-1])
     labels = model(image).argmax(dim=1).to(torch.uint8)
     return {"labels": labels.numpy(), "logits": low_logits.numpy()}

@@ -31,7 +31,7 @@ class FaceParser:
     >>> class_map = parser(image, RoI.from_box_xyxy((60, 0, 300, 240)))
     >>> class_map.mask("hair").shape
     (352, 352)
-    >>> class_map.shares()["skin"] > 0.05
+    >>> class_map.shares()["hair"] > 0.05
     True
 
     `model` is whatever `load_engine` accepts, or an open engine, and so are the options. The parser closes the engine

@@ -1,4 +1,4 @@
-"""The gate: F1 per class before and after, and whether what was lost is little enough for the file to be let out."""
+"""Measure the accuracy drop of a quantized model, and decide whether its file may be written."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from edge_segface.errors import QuantizeError
 from edge_segface.evaluate import Scores, evaluate
 from edge_segface.face.parser import FaceParser
 from edge_segface.labels import LabelSpace
-from edge_segface.quantize.modelopt import QuantizedModel, on_disk
+from edge_segface.progress import NO_PROGRESS, Progress
+from edge_segface.quantize.quantized_model import QuantizedModel, temporary_file
 
-ENOUGH_IMAGES = 30  # with a class, for its F1 alone to close the gate
+ENOUGH_IMAGES = 30  # images with a class, from which its own F1 counts
 
 
 @dataclass(frozen=True, eq=False)
 class AccuracyDrop:
+    """F1 before and after quantization, and the largest drop allowed."""
+
     before: Scores
     after: Scores
     images_with_class: npt.NDArray[np.int64]  # classes
@@ -31,60 +34,65 @@ class AccuracyDrop:
         return self.after.matrix.space
 
     @property
-    def mean_drop(self) -> float:
-        """Over the classes that masks show: another has no F1, or 0 as soon as one pixel is taken for it."""
-        shown = self.images_with_class > 0
-        shown[0] = False
-        return float(self.drops[shown].mean()) if shown.any() else 0.0
-
-    @property
     def drops(self) -> npt.NDArray[np.float64]:
-        """Per class; NaN for one that is nowhere, before or after."""
+        """Drop per class; NaN for classes that are in no mask and no prediction."""
         drops: npt.NDArray[np.float64] = self.before.matrix.f1() - self.after.matrix.f1()
         return drops
 
-    def by_name(self) -> dict[str, float]:
-        names = zip(self.space.names, self.drops, strict=True)
-        return {name: round(float(drop), 3) for name, drop in names if not np.isnan(drop)}
+    @property
+    def mean_drop(self) -> float:
+        """Mean over the classes in the masks. Others have no F1, or 0 as soon as one pixel is predicted."""
+        labelled = self.images_with_class > 0
+        labelled[0] = False
+        return float(self.drops[labelled].mean()) if labelled.any() else 0.0
 
-    def too_much(self) -> list[str]:
-        """The classes, and the mean, that lose more than is allowed."""
-        lost = [] if self.mean_drop <= self.max_drop else [f"the mean {self.mean_drop:.2f}"]
-        judged = (self.images_with_class >= ENOUGH_IMAGES) & (self.drops > self.max_drop)
-        judged[0] = False
-        return lost + [f"{self.space.names[index]} {self.drops[index]:.2f}" for index in np.flatnonzero(judged)]
+    def by_name(self) -> dict[str, float]:
+        """Return class name -> drop, for an artefact's record."""
+        drops = zip(self.space.names, self.drops, strict=True)
+        return {name: round(float(drop), 3) for name, drop in drops if not np.isnan(drop)}
+
+    def exceeded(self) -> list[str]:
+        """Return the mean and the classes, each with its drop, that drop by more than is allowed."""
+        mean = [] if self.mean_drop <= self.max_drop else [f"the mean {self.mean_drop:.2f}"]
+        too_much = (self.images_with_class >= ENOUGH_IMAGES) & (self.drops > self.max_drop)
+        too_much[0] = False
+        return mean + [f"{self.space.names[index]} {self.drops[index]:.2f}" for index in np.flatnonzero(too_much)]
 
     def check(self) -> None:
-        if lost := self.too_much():
+        """Raise if any drop is more than is allowed."""
+        if exceeded := self.exceeded():
             raise QuantizeError(
-                f"this file loses more than {self.max_drop} F1, so it is not written",
-                found=", ".join(lost),
-                remedy="keep more layers in floating point, calibrate on other pictures, or say --allow-drop",
+                f"F1 drops by more than {self.max_drop}, so no file was written",
+                found=", ".join(exceeded),
+                remedy="keep more layers in floating point, calibrate on other images, or pass --allow-drop",
             )
-
-
-def images_with_class(dataset: Dataset, space: LabelSpace) -> npt.NDArray[np.int64]:
-    counts: npt.NDArray[np.int64] = (class_pixels(dataset.to_space(space)) > 0).sum(axis=0)
-    return counts
 
 
 @dataclass
 class AccuracyGate:
-    """Scores models on labelled pictures, the float one once."""
+    """Scores models on labelled images; each fp32 source only once."""
 
     dataset: Dataset
     max_drop: float
     threads: int | None = None
-    _before: dict[Path, tuple[Scores, npt.NDArray[np.int64]]] = field(default_factory=dict)
+    _sources: dict[Path, tuple[Scores, npt.NDArray[np.int64]]] = field(default_factory=dict)
 
-    def __call__(self, source: Path, lowered: QuantizedModel) -> AccuracyDrop:
-        if source not in self._before:
-            scores = self._scored(source)
-            self._before[source] = scores, images_with_class(self.dataset, scores.matrix.space)
-        before, counts = self._before[source]
-        with on_disk(lowered) as path:
-            return AccuracyDrop(before, self._scored(path), counts, self.max_drop)
+    def measure(self, source: Path, quantized: QuantizedModel, *, progress: Progress = NO_PROGRESS) -> AccuracyDrop:
+        """Return the accuracy drop of a quantized model against its fp32 source."""
+        if source not in self._sources:
+            scores = self._scores(source, "scoring fp32", progress)
+            self._sources[source] = scores, _images_with_class(self.dataset, scores.matrix.space)
+        before, counts = self._sources[source]
+        with temporary_file(quantized) as path:
+            after = self._scores(path, f"scoring {quantized.spec.precision}", progress)
+        return AccuracyDrop(before, after, counts, self.max_drop)
 
-    def _scored(self, path: Path) -> Scores:
+    def _scores(self, path: Path, stage: str, progress: Progress) -> Scores:
+        progress.note(stage)
         with FaceParser(path, threads=self.threads) as parser:
-            return evaluate(parser, self.dataset)
+            return evaluate(parser, self.dataset, progress=progress)
+
+
+def _images_with_class(dataset: Dataset, space: LabelSpace) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = (class_pixels(dataset.to_space(space)) > 0).sum(axis=0)
+    return counts

@@ -1,7 +1,7 @@
-"""Lower precision that lives in the ONNX file: fp16 by AutoCast, int8 by explicit Q/DQ, both by nvidia-modelopt.
+"""Quantize with nvidia-modelopt: fp16 by AutoCast, int8 by explicit Q/DQ. The precision lives in the ONNX file.
 
-Everything between bytes in and classes out changes, the wrapping does not. What must stay in floating point is kept
-there by name: attention products, layer norms and softmax always, other groups of layers where measuring says so.
+The network between preprocessing and postprocessing changes, these two do not. In int8, attention products, layer norms
+and softmax always stay in floating point; other layers do where a pattern says so.
 """
 
 from __future__ import annotations
@@ -11,179 +11,111 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
 from edge_segface import __version__
 from edge_segface.engine.onnxruntime import installed
-from edge_segface.errors import MissingExtra, ModelError, QuantizeError
-from edge_segface.files import sha256_of, written_whole
+from edge_segface.errors import QuantizeError
+from edge_segface.export.node_names import ATTENTION_PRODUCTS, MASK_PRODUCT, SQUEEZE_EXCITE, WRAPPING
+from edge_segface.extras import check_quantize
+from edge_segface.files import sha256_of
 from edge_segface.frames import UInt8Array
+from edge_segface.progress import NO_PROGRESS, Progress
 from edge_segface.quantize.calibration.artefact import CalibrationSet
-from edge_segface.quantize.lint import lint
-from edge_segface.quantize.qdq import (
-    LAYERS,
-    int8_share,
-    quantized_for_layers_alone,
-    with_shared_constants,
-    with_stored_float,
-    with_stored_int8,
-)
+from edge_segface.quantize.graph_edit import with_only_layers_quantized, with_shared_constants
+from edge_segface.quantize.graph_info import LAYERS, int8_share
+from edge_segface.quantize.options import INT8_DEFAULTS, Int8Options
+from edge_segface.quantize.quantized_model import QuantizedModel, load_fp32
 from edge_segface.spec import ModelSpec
 
-Method = Literal["entropy", "max", "percentile"]
-Rest = Literal["fp16", "fp32"]
-
-WRAPPING = (r"^/?before/.*", r"^/?after/.*")
-ATTENTION = (r".*/(tokens_from_image|image_from_tokens|self_attention|final_attention)/MatMul.*",)
-MASKS = (r".*/decoder/MatMul$",)  # tokens times pixels, which are the logits: no constant side, little work
-SMALL = (r".*/se/.*",)  # two products of one pixel each: nothing to win, and much to lose
-NEVER_INT8 = (*WRAPPING, *ATTENTION, *MASKS, *SMALL)
-# Pointwise work runs beside its neighbours in whatever type they have; residual additions are left to modelopt.
+NEVER_INT8 = (*WRAPPING, *ATTENTION_PRODUCTS, *MASK_PRODUCT, *SQUEEZE_EXCITE)
+# Elementwise operators run in the type of their neighbours; residual additions are left to modelopt.
 NEVER_INT8_OPS = ("HardSwish", "HardSigmoid", "Mul", "Resize", "ReduceMean", "GlobalAveragePool", "Softmax")
-FP16_PIXELS = 8 * 256**2  # AutoCast keeps every tensor of every picture in memory
-PERCENTILE = 99.99  # of the values of a tensor, that `percentile` does not cut off
-
-OnPicture = Callable[[], None]
-
-
-@dataclass(frozen=True, eq=False)
-class QuantizedModel:
-    """A model in lower precision, not yet written: int8 weights are still floats behind a Q and a DQ."""
-
-    model: ModelProto
-    spec: ModelSpec
-    int8_share: float
-
-    def save(self, path: Path) -> None:
-        model = with_stored_int8(self.model)
-        if findings := lint(model):
-            raise QuantizeError("the quantized file breaks rules of TensorRT", found="; ".join(map(str, findings[:3])))
-        helper.set_model_props(model, self.spec.metadata())
-        with written_whole(path) as temporary:
-            onnx.save(model, temporary)
-
-
-@contextmanager
-def on_disk(lowered: QuantizedModel) -> Iterator[Path]:
-    """Written for as long as the block lasts, for engines, which open files."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lowered.onnx"
-        lowered.save(path)
-        yield path
-
-
-def load_float(path: Path) -> tuple[ModelProto, ModelSpec]:
-    """A model of ours in fp32, and what it says of itself; anything else is an error."""
-    try:
-        model = onnx.load(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist", remedy="check the path") from error
-    except (OSError, ValueError, DecodeError) as error:
-        raise ModelError(
-            f"{path} is not an ONNX file", found=type(error).__name__, remedy="make one with: edge-segface export"
-        ) from error
-    spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
-    if spec.precision != "fp32":
-        raise QuantizeError(
-            f"{path} is in {spec.precision} already", remedy="start from the fp32 file that export writes"
-        )
-    if "labels" not in spec.outputs:
-        raise QuantizeError(
-            f"{path} returns no labels", found=", ".join(spec.outputs), remedy="export it with --outputs both"
-        )
-    return with_stored_float(model), spec
+FP16_PIXELS = 8 * 256**2  # limit for AutoCast, which keeps every tensor of every image in memory
 
 
 def to_fp16(source: Path, images_bgr: UInt8Array, threads: int | None = None) -> QuantizedModel:
-    """fp16 wherever AutoCast finds that numbers stay in range on these pictures; the wrapping as it is."""
-    model, spec = load_float(source)
+    """Convert to fp16 the layers whose values stay in its range on these images, as AutoCast finds."""
+    model, spec = load_fp32(source)
     task = {"precision": "fp16", "threads": threads, "exclude": list(WRAPPING)}
-    enough = max(1, FP16_PIXELS // spec.input_size**2)
-    lowered = _by_modelopt(model, images_bgr[:enough], task)
-    return QuantizedModel(lowered, _spec(spec, "fp16", source), 0.0)
+    count = max(1, FP16_PIXELS // spec.input_size**2)
+    converted = _run_modelopt(model, images_bgr[:count], task)
+    return QuantizedModel(converted, _quantized_spec(spec, "fp16", source), 0.0)
 
 
 def to_int8(
     source: Path,
     calibration: CalibrationSet,
+    options: Int8Options = INT8_DEFAULTS,
     *,
-    method: Method = "entropy",
-    percentile: float = PERCENTILE,
-    rest: Rest = "fp16",
-    keep: Sequence[str] = (),
     threads: int | None = None,
-    on_picture: OnPicture = lambda: None,
+    progress: Progress = NO_PROGRESS,
 ) -> QuantizedModel:
-    """Q/DQ on the inputs of convolutions and linear layers, but those whose names match one of `keep`."""
-    model, spec = load_float(source)
+    """Put Q/DQ on the inputs of convolutions and linear layers, except those to keep."""
+    model, spec = load_fp32(source)
     calibration.check_for(spec)
-    check_names(keep, model)
+    check_patterns(options.keep, model)
     task = {
         "precision": "int8",
         "threads": threads,
-        "method": method,
-        "percentile": percentile,
-        "rest": rest,
-        "exclude": [*NEVER_INT8, *keep],
+        "method": options.method,
+        "percentile": options.percentile,
+        "rest": options.rest,
+        "exclude": [*NEVER_INT8, *options.keep],
         "exclude_ops": list(NEVER_INT8_OPS),
     }
-    lowered = quantized_for_layers_alone(_by_modelopt(model, calibration.images_bgr, task, on_picture))
-    described = replace(_spec(spec, "int8", source), calibration_sha256=calibration.sha256)
-    return QuantizedModel(lowered, described, int8_share(lowered))
+    progress.stage("calibrating int8", len(calibration.images_bgr))
+    quantized = with_only_layers_quantized(_run_modelopt(model, calibration.images_bgr, task, progress))
+    kept = dict.fromkeys(options.keep, "requested") or None
+    spec = replace(_quantized_spec(spec, "int8", source), calibration_sha256=calibration.sha256, kept=kept)
+    return QuantizedModel(quantized, spec, int8_share(quantized))
 
 
-def check_names(patterns: Sequence[str], model: ModelProto) -> None:
-    """Each must be a regular expression that fits the beginning of some layer's name, as modelopt reads it."""
+def check_patterns(patterns: Sequence[str], model: ModelProto) -> None:
+    """Raise unless each pattern matches the beginning of a layer's name, which is how modelopt reads it."""
     names = [node.name for node in model.graph.node if node.op_type in LAYERS]
     for pattern in patterns:
-        try:
-            fits = any(re.match(pattern, name) for name in names)
-        except re.error as error:
-            raise QuantizeError(f"{pattern!r} is no regular expression", found=error) from error
-        if not pattern or not fits:
+        if not pattern or not any(re.match(pattern, name) for name in names):
             raise QuantizeError(
-                f"no layer is called {pattern!r}", remedy=f"names are like {names[-1]}; say --keep '.*/refine_half/.*'"
-            )
+                f"no layer matches {pattern!r}", found=f"names such as {names[-1]}",
+                remedy="give a pattern such as --keep '.*/refine_half/.*'",
+            )  # fmt: skip
 
 
 def check_one_runtime() -> None:
-    """Two distributions of ONNX Runtime install the same folder, and break each other."""
-    if len(there := installed()) > 1:
+    """Raise if two distributions of ONNX Runtime are installed: they share a folder and break each other."""
+    if len(found := installed()) > 1:
         raise QuantizeError(
             "two distributions of ONNX Runtime are installed over each other",
-            found=", ".join(there),
+            found=", ".join(found),
             remedy="run: pip uninstall -y onnxruntime onnxruntime-gpu, then install the one that you need",
         )
 
 
-def _spec(spec: ModelSpec, precision: str, source: Path) -> ModelSpec:
+def _quantized_spec(spec: ModelSpec, precision: str, source: Path) -> ModelSpec:
     return replace(
         spec,
         name=spec.name if spec.name.endswith(precision) else f"{spec.name}-{precision}",
         precision=precision,
-        f1=None,  # what the source has been measured with is not true of this any more
+        f1=None,  # measured on the source
         made_by=f"edge-segface {__version__}, nvidia-modelopt {version('nvidia-modelopt')}",
         parent_sha256=sha256_of(source),
     )
 
 
-def _by_modelopt(
-    model: ModelProto, images_bgr: UInt8Array, task: dict[str, Any], on_picture: OnPicture = lambda: None
+def _run_modelopt(
+    model: ModelProto, images_bgr: UInt8Array, task: dict[str, Any], progress: Progress = NO_PROGRESS
 ) -> ModelProto:
+    check_quantize()
     check_one_runtime()
-    if find_spec("modelopt") is None:
-        raise MissingExtra("nvidia-modelopt", "quantize", "lowering the precision of a model")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         onnx.save(model, folder / "source.onnx")
@@ -191,20 +123,28 @@ def _by_modelopt(
         paths = {"source": "source.onnx", "images": "images.npz", "out": "out.onnx"}
         task = {**task, **{key: str(folder / file) for key, file in paths.items()}}
         (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
-        with open(folder / "words.txt", "w+", encoding="utf-8") as words:
-            command = [sys.executable, "-m", "edge_segface.quantize.worker", str(folder / "task.json")]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True, cwd=folder)  # noqa: S603
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    if line.strip() == "picture":
-                        on_picture()
-                code = process.wait()
-            finally:
-                process.kill()
-                process.wait()
-            words.seek(0)
-            said = words.read().strip().splitlines()
-        if code or not (folder / "out.onnx").exists():
-            raise QuantizeError("nvidia-modelopt failed", found=said[-1] if said else f"exit code {code}")
+        _run_worker(folder, progress)
         return with_shared_constants(onnx.load(folder / "out.onnx"))
+
+
+def _run_worker(folder: Path, progress: Progress) -> None:
+    """Run the task in a folder; the worker prints a line per image. Raise with its last message if it fails."""
+    command = [sys.executable, "-m", "edge_segface.quantize.worker", str(folder / "task.json")]
+    with open(folder / "log.txt", "w+", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder)  # noqa: S603
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.strip() == "image":
+                    progress.advance()
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        log.seek(0)
+        messages = log.read().strip().splitlines()
+    if code or not (folder / "out.onnx").exists():
+        raise QuantizeError(
+            "nvidia-modelopt failed", found=messages[-1] if messages else f"exit code {code}",
+            remedy="please report this with the versions of nvidia-modelopt and onnxruntime",
+        )  # fmt: skip

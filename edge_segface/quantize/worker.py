@@ -1,6 +1,6 @@
-"""Runs nvidia-modelopt in a process of its own: it patches ONNX Runtime, and says much on the way.
+"""Run nvidia-modelopt in a process of its own, because it patches ONNX Runtime and prints a lot.
 
-`python -m edge_segface.quantize.worker TASK.json` prints a line `picture` for each picture that it looks at.
+`python -m edge_segface.quantize.worker TASK.json` prints the line `image` for each image that it calibrates on.
 """
 
 from __future__ import annotations
@@ -14,39 +14,43 @@ from typing import Any
 
 import numpy as np
 
+Images = np.ndarray[Any, np.dtype[np.uint8]]  # n s s 3
 
-class Pictures:
-    """What modelopt asks of a source of calibration data."""
 
-    def __init__(self, images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+class CalibrationReader:
+    """Feeds images to modelopt one at a time, by the interface of ONNX Runtime's CalibrationDataReader."""
+
+    def __init__(self, images: Images) -> None:
         self.images = images
         self.rewind()
 
     def rewind(self) -> None:
-        self._left: Iterator[np.ndarray[Any, np.dtype[np.uint8]]] = iter(self.images[:, None])
+        self._remaining: Iterator[Images] = iter(self.images[:, None])
 
     def get_first(self) -> dict[str, Any]:
         return {"image": self.images[:1]}
 
     def get_next(self) -> dict[str, Any] | None:
-        picture = next(self._left, None)
-        if picture is None:
+        image = next(self._remaining, None)
+        if image is None:
             return None
-        print("picture", flush=True)  # noqa: T201
-        return {"image": picture}
+        print("image", flush=True)  # noqa: T201
+        return {"image": image}
 
 
 def main(task_path: str) -> None:
+    """Run the task of a JSON file."""
     task = json.loads(Path(task_path).read_text(encoding="utf-8"))
-    if task["threads"] and hasattr(os, "sched_setaffinity"):  # modelopt opens its sessions without asking how many
+    if task["threads"] and hasattr(os, "sched_setaffinity"):  # modelopt has no setting for its number of threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task["threads"]])
     if task["precision"] == "fp16":
-        convert(task)
+        convert_to_fp16(task)
     else:
-        quantize(task)
+        quantize_to_int8(task)
 
 
-def convert(task: dict[str, Any]) -> None:
+def convert_to_fp16(task: dict[str, Any]) -> None:
+    """Write the task's model in fp16, except excluded nodes."""
     import onnx
     from modelopt.onnx.autocast import convert_to_mixed_precision
 
@@ -61,17 +65,18 @@ def convert(task: dict[str, Any]) -> None:
     onnx.save(model, task["out"])
 
 
-def quantize(task: dict[str, Any]) -> None:
-    from modelopt.onnx.quantization import quantize as run
+def quantize_to_int8(task: dict[str, Any]) -> None:
+    """Write the task's model with Q/DQ, except on excluded nodes and operators."""
+    from modelopt.onnx.quantization import quantize
 
     if task["method"] == "percentile":
-        clip_at_percentile(task["percentile"])
+        use_percentile(task["percentile"])
     with np.load(task["images"]) as content:
         images = content["image"]
-    run(
+    quantize(
         task["source"],
         quantize_mode="int8",
-        calibration_data_reader=Pictures(images),
+        calibration_data_reader=CalibrationReader(images),
         calibration_method="entropy" if task["method"] == "entropy" else "max",
         calibration_eps=["cpu"],
         op_types_to_exclude=task["exclude_ops"],
@@ -81,19 +86,22 @@ def quantize(task: dict[str, Any]) -> None:
     )
 
 
-def clip_at_percentile(percentile: float) -> None:
-    """modelopt asks ONNX Runtime for the ranges, and only ever by entropy or max. Where it says max, this is done."""
+def use_percentile(percentile: float) -> None:
+    """Make modelopt calibrate by percentile where it is asked for `max`: it offers only entropy and max.
+
+    ONNX Runtime, which computes the ranges for modelopt, has a percentile calibrator.
+    """
     from modelopt.onnx.quantization import int8, ort_patching
     from onnxruntime.quantization import CalibrationMethod
 
-    class Clipped(ort_patching.PercentileCalibrater):  # type: ignore[misc]
+    class Calibrator(ort_patching.PercentileCalibrater):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **{**options, "percentile": percentile})
 
     class Methods:
         Entropy = MinMax = CalibrationMethod.Percentile
 
-    ort_patching.PercentileCalibrater = Clipped
+    ort_patching.PercentileCalibrater = Calibrator
     int8.CalibrationMethod = Methods
 
 

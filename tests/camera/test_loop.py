@@ -23,13 +23,14 @@ import pytest
 from edge_segface.assets import FOLDER
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.sinks import FrameResult, Masks, Recording, Sink, letterbox
+from edge_segface.camera.result import FrameResult
+from edge_segface.camera.sinks import Masks, Recording, Sink, letterbox
 from edge_segface.camera.sources import CameraRequest, DemoSource, open_source
 from edge_segface.camera.sources.gstreamer import GstSource
 from edge_segface.camera.stream import parse_stream
 from edge_segface.errors import ModelError, SinkError, SourceError
 from edge_segface.face.parser import FaceParser
-from edge_segface.face.tracker import TrackedFace, square_over
+from edge_segface.face.tracker import TrackedFace, paste_over
 from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array
 from edge_segface.image_io import write_image
 from edge_segface.labels import CELEBAMASK19
@@ -226,7 +227,7 @@ def test_stop_is_heard_while_a_camera_is_waited_for() -> None:
     assert threading.active_count() <= before
 
 
-@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb, which stands in for a screen, is not installed here")
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb, which stands in for a screen, is not installed")
 def test_a_window_shows_the_picture_and_q_ends_it(tmp_path: Path) -> None:
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-noreset", "-fbdir", tmp_path]
     screen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -355,10 +356,10 @@ def test_a_square_leaves_the_neighbours_face() -> None:
     labels[20:60, 20:60] = 3
     face = np.zeros((64, 64), np.uint8)
     face[:, 32:] = 5
-    square_over(TrackedFace(1, Face((40.0, 10.0, 90.0, 60.0), 1.0), RoI((59.5, 39.5), 64.0), face), labels)
+    paste_over(TrackedFace(1, Face((40.0, 10.0, 90.0, 60.0), 1.0), RoI((59.5, 39.5), 64.0), face), labels)
     assert labels[30, 30] == 3  # where the square shows background
     assert labels[40, 80] == 5
-    square_over(TrackedFace(2, Face((0.0, 0.0, 9.0, 9.0), 1.0), RoI((-500.0, 0.0), 64.0), face), labels)  # outside
+    paste_over(TrackedFace(2, Face((0.0, 0.0, 9.0, 9.0), 1.0), RoI((-500.0, 0.0), 64.0), face), labels)  # outside
 
 
 def test_a_stream_for_programs(parser: FaceParser, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_unusable_samples_are_counted_and_named_or_skipped(tmp_path: Path) -> No
     assert text.startswith(f"5 of 8 samples of {root} cannot be used")
     for problem in ("1 mask missing: 001", "1 image missing: 002", "1 unreadable image: 003"):
         assert problem in text
-    assert "1 mask with ids beyond celebamask19: 004 (id 19)" in text
+    assert "1 mask with ids outside celebamask19: 004 (id 19)" in text
     assert "1 image and mask differ in size: 005 (64x64 and 64x32)" in text
     dataset = open_dataset("folder", root, "all", skip_bad=True)
     assert dataset.names == ("000", "006", "007")

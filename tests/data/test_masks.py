@@ -1,4 +1,4 @@
-"""Masks are read as ids, whatever kind of PNG holds them; what holds no ids is rejected."""
+"""Masks are read as ids from every kind of PNG, and rejected if they hold anything else."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_missing_and_unreadable_files_are_named(tmp_path: Path) -> None:
 
 
 def test_ids_beyond_the_label_space_are_rejected() -> None:
-    with pytest.raises(SampleError, match=r"mask with ids beyond lapa11 \(found: id 18\)"):
+    with pytest.raises(SampleError, match=r"mask with ids outside lapa11 \(found: id 18\)"):
         check_ids(IDS, LAPA11)
 
 

@@ -28,7 +28,7 @@ from edge_segface.model.checkpoint import load_weights
 from edge_segface.model.segface import normalised
 from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.models import FORMATS, load_engine
-from edge_segface.quantize.pipeline import reduce_precision
+from edge_segface.quantize.pipeline import quantize_fp16
 from edge_segface.warp.training import WarpedSegFace
 
 BUNDLED = FOLDER / "edge-256.onnx"
@@ -77,7 +77,7 @@ def test_batches_and_threads_give_what_one_gives(engine: Engine, portrait: np.nd
     ],
 )
 def test_the_door(engine: Engine, images: np.ndarray, found: str) -> None:
-    with pytest.raises(InputError, match=rf"eats uint8 BGR of shape \(n, 256, 256, 3\).*found: .*{found}"):
+    with pytest.raises(InputError, match=rf"expects uint8 BGR of shape \(n, 256, 256, 3\).*found: .*{found}"):
         engine.infer(images)
 
 
@@ -124,15 +124,15 @@ def test_broken_and_foreign_files(tmp_path: Path, runtime: Runtime) -> None:
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "x.tflite").write_bytes(b"x")
     for name, text in {
-        "cut.onnx": "cut.onnx cannot be loaded by ONNX Runtime, perhaps cut short",
+        "cut.onnx": "cut.onnx cannot be loaded by ONNX Runtimemay be truncated",
         "text.onnx": "cannot be loaded",
         "empty.onnx": r"empty.onnx is empty \(found: 0 bytes\)",
-        "foreign.onnx": "carries no ModelSpec.*edge-segface export",
+        "foreign.onnx": "has no ModelSpec.*edge-segface export",
         "lies.onnx": "not the graph that its ModelSpec describes",
         "folder.onnx": "a folder",
         "none.onnx": "does not exist",
         "weights.pt": "edge-segface export .*weights.pt",
-        "x.tflite": "no engine runs",
+        "x.tflite": "is not a supported model file",
     }.items():
         with pytest.raises(ModelError, match=text):
             load_engine(tmp_path / name, runtime=runtime)
@@ -141,7 +141,7 @@ def test_broken_and_foreign_files(tmp_path: Path, runtime: Runtime) -> None:
 
 
 def test_settings_that_cannot_be_had() -> None:
-    with pytest.raises(ModelError, match="no provider is called 'gpu'; choose one of cpu, cuda, tensorrt"):
+    with pytest.raises(ModelError, match="unknown provider 'gpu'; choose one of cpu, cuda, tensorrt"):
         OnnxRuntimeEngine(BUNDLED, provider="gpu")
     with pytest.raises(ModelError, match="takes 1 to 256 threads"):
         OnnxRuntimeEngine(BUNDLED, threads=0)
@@ -171,7 +171,7 @@ def test_openvino_settings(tmp_path: Path, portrait: np.ndarray) -> None:
     with load_engine("edge-256", runtime="openvino") as engine:
         expected = engine.infer(squares)
     with load_engine("edge-256", runtime="openvino", hint="throughput", cache=tmp_path) as engine:
-        assert np.array_equal(engine.infer(squares), expected)  # in the order of the pictures
+        assert np.array_equal(engine.infer(squares), expected)  # in the order of the images
     assert list(tmp_path.iterdir())
     with pytest.raises(ModelError, match=r"OpenVINO cannot compile .* for NPU9 .*it sees CPU"):
         load_engine("edge-256", runtime="openvino", device="NPU9")
@@ -249,7 +249,7 @@ def test_openvino_divides_first_where_numbers_are_short() -> None:
 def test_every_engine_does_what_torch_does(
     model: str, settings: dict[str, Any], floor: float, portrait: np.ndarray, fp16: Path
 ) -> None:
-    """From the picture to its class map, near and far."""
+    """From the image to its class map, near and far."""
     rois = [RoI((180, 110), side) for side in (140, 200, 240, 300, 360)]
     expected = FaceParser(TorchEngine(load_weights(FOLDER / "edge.pt"), 256)).batch([portrait] * 5, rois)
     with FaceParser(fp16 if model == "fp16" else model, **settings) as parser:
@@ -260,9 +260,9 @@ def test_every_engine_does_what_torch_does(
 
 @pytest.fixture(scope="module")
 def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("modelopt", reason="nvidia-modelopt, which lowers precision, is not installed here")
+    pytest.importorskip("modelopt", reason="nvidia-modelopt, which lowers precision, is not installed")
     path = tmp_path_factory.mktemp("fp16") / "edge-256-fp16.onnx"
-    reduce_precision(BUNDLED, "fp16", None, path)
+    quantize_fp16(BUNDLED, path)
     return path
 
 
@@ -280,7 +280,7 @@ def test_parser_on_pictures_of_any_size(engine: Engine, portrait: np.ndarray) ->
     class_map = parser(portrait, roi)
     assert class_map.labels.shape == portrait.shape[:2]
     assert not class_map.labels[232:].any()  # below the RoI
-    # What anybody can see in the picture: where the hair, the face and the eyes are. The subject's left is our right.
+    # What anybody can see in the image: where the hair, the face and the eyes are. The subject's left is our right.
     assert class_map.space.parts[class_map.labels[40, 180]] == "hair"
     assert class_map.space.parts[class_map.labels[165, 180]] == "skin"
     left_x = np.nonzero(class_map.mask("left_eye"))[1].mean()
@@ -296,7 +296,7 @@ def test_parser_on_pictures_of_any_size(engine: Engine, portrait: np.ndarray) ->
 
 def test_parser_refuses_what_does_not_fit(engine: Engine, portrait: np.ndarray) -> None:
     parser = FaceParser(engine)
-    with pytest.raises(InputError, match="2 pictures need as many RoIs"):
+    with pytest.raises(InputError, match="2 images need as many RoIs"):
         parser.batch([portrait, portrait], [RoI((1, 1), 5)])
     with pytest.raises(InputError, match=r"must be an RoI \(found: \(60, 0, 300, 240\)\)"):
         parser(portrait, (60, 0, 300, 240))  # type: ignore[arg-type]
@@ -352,5 +352,5 @@ def test_warped_models_are_warped_there_and_back(tmp_path: Path, portrait: np.nd
 
 def test_missing_extra_names_the_command() -> None:
     assert str(MissingExtra("torch", "train", "exporting")) == (
-        "exporting needs torch, which is not installed here; run: pip install 'edge-segface[train]'"
+        "exporting needs torch, which is not installed; run: pip install 'edge-segface[train]'"
     )

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(WHY), reason=f"no NVIDIA 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
 def runtime(request: pytest.FixtureRequest) -> BuildRuntime:
-    pytest.importorskip(request.param.replace("-", "_"), reason=f"{request.param} is not installed here")
+    pytest.importorskip(request.param.replace("-", "_"), reason=f"{request.param} is not installed")
     return request.param
 
 

@@ -8,7 +8,7 @@ import pytest
 from edge_segface.assets import PORTRAIT
 from edge_segface.data.geometry import warp_labels
 from edge_segface.data.synthetic.drawn import Person, draw_person
-from edge_segface.face.finder import FaceFinder, in_frame, tiles_of
+from edge_segface.face.finder import FaceFinder, box_in_frame, tile_rois
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import ClassMap, RoI
 from edge_segface.image_io import read_image
@@ -75,7 +75,7 @@ def test_a_wide_look_finds_candidates_and_a_close_one_decides(
 
 def test_tiles_cover_the_picture() -> None:
     seen = np.zeros((480, 640), bool)
-    for tile in tiles_of((480, 640)):
+    for tile in tile_rois((480, 640)):
         left, top, right, bottom = tile.bounds_xyxy((480, 640))
         seen[top:bottom, left:right] = True
     assert seen.all()
@@ -84,10 +84,10 @@ def test_tiles_cover_the_picture() -> None:
 def test_a_box_of_a_square_is_put_back_where_it_was() -> None:
     roi = RoI((100.0, 60.0), 64.0)
     corners = roi.corners_xy()
-    left, top, right, bottom = in_frame((0.0, 0.0, 128.0, 128.0), roi, 128)
+    left, top, right, bottom = box_in_frame((0.0, 0.0, 128.0, 128.0), roi, 128)
     assert (left, top) == pytest.approx(tuple(corners[0] + 0.5))
     assert (right - left, bottom - top) == pytest.approx((64, 64))
-    assert in_frame((32.0, 64.0, 96.0, 96.0), roi, 128) == pytest.approx((left + 16, top + 32, left + 48, top + 48))
+    assert box_in_frame((32.0, 64.0, 96.0, 96.0), roi, 128) == pytest.approx((left + 16, top + 32, left + 48, top + 48))
 
 
 def test_the_bundled_model_finds_the_face_of_the_built_in_picture() -> None:

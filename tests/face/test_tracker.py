@@ -16,18 +16,18 @@ from edge_segface.camera.sources import DemoSource
 from edge_segface.data.synthetic.backdrops import draw_backdrop
 from edge_segface.data.synthetic.drawn import Person, draw_person
 from edge_segface.errors import ModelError
+from edge_segface.face.detector import open_detector
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.stabiliser import Stabiliser
+from edge_segface.face.track import crop_around
 from edge_segface.face.tracker import (
     CLOSE_LOOKS,
     PATIENCE,
     SEARCHES_PER_S,
     FaceTracker,
     TrackedFace,
-    class_map_of,
     covers,
-    open_detector,
-    square_around,
+    merged_class_map,
 )
 from edge_segface.frames import ClassMap, RoI
 from edge_segface.image_io import read_image
@@ -135,19 +135,19 @@ def test_pictures_that_stand_alone_are_searched_at_once(parser: FaceParser) -> N
     tracker, watch = FaceTracker(parser, stabiliser=steady), Stopwatch()
     for number in range(6):
         image = crowd(2) if number % 2 else DemoSource().read()
-        faces = tracker.update(image, 0.0, watch, alone=True)
+        faces = tracker.update(image, 0.0, watch, frames_independent=True)
         assert len(faces) == 1 + number % 2
-    assert len(steady._memories) <= 2  # of faces that are gone nothing is kept
-    assert len(FaceTracker(parser, max_faces=8).update(crowd(8), 0.0, watch, alone=True)) >= 6
+    assert len(steady._states) <= 2  # of faces that are gone nothing is kept
+    assert len(FaceTracker(parser, max_faces=8).update(crowd(8), 0.0, watch, frames_independent=True)) >= 6
 
 
 def test_the_square_grows_with_the_hair() -> None:
     face = Face((100.0, 100.0, 140.0, 160.0), 1.0)
-    bald = square_around(face, face.box_xyxy)
+    bald = crop_around(face, face.box_xyxy)
     assert bald.side == pytest.approx(face.roi.side)
-    high = square_around(face, (95.0, 50.0, 145.0, 160.0))
+    high = crop_around(face, (95.0, 50.0, 145.0, 160.0))
     assert holds(high, (95.0, 50.0, 145.0, 160.0))
-    assert square_around(face, (0.0, 0.0, 400.0, 400.0)).side <= 2.8 * 60 + 1e-6
+    assert crop_around(face, (0.0, 0.0, 400.0, 400.0)).side <= 2.8 * 60 + 1e-6
 
 
 def test_the_box_of_a_head_leaves_a_neighbour_out() -> None:
@@ -206,7 +206,7 @@ def yunet(path: Path, box_xywh: tuple[float, float, float, float], size: int = 3
 
 
 def test_a_detector_of_the_users(parser: FaceParser, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no model for OpenCV's FaceDetectorYN"):
+    with pytest.raises(ModelError, match="is not a model for OpenCV's FaceDetectorYN"):
         open_detector(tmp_path / "none.onnx")
     yunet(tmp_path / "yunet.onnx", (112.0, 66.0, 96.0, 110.0))
     detector = open_detector(tmp_path / "yunet.onnx")
@@ -287,7 +287,7 @@ def test_a_drawn_clip_with_known_boxes_and_labels(parser: FaceParser, seed: int)
         if box[0] >= 20 and box[2] < 620:  # with its hair
             there += 1
             held += any(holds(face.roi, box) for face in found)
-            skin = class_map_of(found, (480, 640), CELEBAMASK19).mask("skin")
+            skin = merged_class_map(found, (480, 640), CELEBAMASK19).mask("skin")
             truth = labels == CELEBAMASK19.id_of("skin")
             agreement.append((skin & truth).sum() / max(1, (skin | truth).sum()))
     assert there > 120

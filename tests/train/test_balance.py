@@ -22,7 +22,7 @@ from edge_segface.models import load_engine
 from edge_segface.train.balance import PixelSample, balance, tune_offsets
 from tests.conftest import run_cli
 from tests.support.datasets import write_folder
-from tools.make_weights import averaged
+from tools.make_weights import mean_weights
 
 
 def test_average_of_checkpoints_is_their_mean(tmp_path: Path) -> None:
@@ -31,17 +31,17 @@ def test_average_of_checkpoints_is_their_mean(tmp_path: Path) -> None:
     for index, model in enumerate(models):
         weights = Weights(model, "pico", CELEBAMASK19, f"run {index // 2}", "-", f1={"hat": 50.0})
         save_weights(weights, tmp_path / f"{index}.pt")
-    mean = averaged([tmp_path / f"{index}.pt" for index in range(3)])
+    mean = mean_weights([tmp_path / f"{index}.pt" for index in range(3)])
     assert (mean.training_data, mean.f1) == ("run 0; run 1", None)
     state = mean.model.state_dict()
     for name, value in state.items():
         expected = sum(model.state_dict()[name].double() for model in models) / 3
         assert torch.allclose(value.double(), expected, atol=1e-6), name
-    assert averaged([tmp_path / "0.pt"]).f1 == {"hat": 50.0}
+    assert mean_weights([tmp_path / "0.pt"]).f1 == {"hat": 50.0}
 
 
 def test_offset_rises_for_a_class_that_is_often_narrowly_missed() -> None:
-    """Hat is within 0.7 of hair on hat pixels, and at least 2 below it on hair pixels; other classes are far below."""
+    """Hat logits are within 0.7 of hair on hat pixels, and at least 2 below on hair pixels; others are far below."""
     hair, hat = CELEBAMASK19.id_of("hair"), CELEBAMASK19.id_of("hat")
     labels = np.repeat([hair, hat], 1000).astype(np.uint8)
     logits = np.full((2000, 19), -9.0, np.float32)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_segface.bench.compare import Comparison
-    from edge_segface.bench.interleave import Timed
+    from edge_segface.bench.interleave import RuntimeLatency
     from edge_segface.bench.results import BenchmarkReport
     from edge_segface.bench.roofline import Estimate
     from edge_segface.build import BuildResult
@@ -134,7 +134,7 @@ def print_spec(spec: ModelSpec) -> None:
     stdout.print(table)
 
 
-def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
+def print_speed(timed: Sequence[RuntimeLatency], source: str, lowered: Path) -> None:
     """Print the latency of both files on this machine, and which one to use here."""
     stdout.print(
         "latency on this processor: "
@@ -149,38 +149,35 @@ def print_speed(timed: Sequence[Timed], source: str, lowered: Path) -> None:
 
 
 def print_benchmark(report: BenchmarkReport) -> None:
-    from edge_segface.bench.report import engines, sustained_lines, tables, where
+    from edge_segface.bench.report import engine_lines, machine_line, report_tables, sustained_lines
 
-    for title, columns, rows in tables(report):
-        table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 0))
-        for column in columns:
+    for content in report_tables(report):
+        table = Table(title=content.title, title_justify="left", box=SIMPLE, padding=(0, 0))
+        for column in content.columns:
             named = column == "model"
             table.add_column(column, justify="left" if named else "right", no_wrap=not named, overflow="fold")
-        for cells in rows:
+        for cells in content.rows:
             table.add_row(*cells)
         stdout.print(table)
-    for line in (*engines(report), where(report)):
+    sustained = (line for result in report.models for line in sustained_lines(result))
+    for line in (*engine_lines(report), machine_line(report), *sustained):
         stdout.print(line)
-    for row in report["models"]:
-        if "sustain" in row:
-            for line in sustained_lines(row):
-                stdout.print(line)
-    stdout.print(f"paper {report['paper_fps']} FPS (SegFace MobileNetV3 at 512; machine not stated)")
-    for line in report["warnings"]:
+    stdout.print(f"paper {report.paper_fps} FPS (SegFace MobileNetV3 at 512; machine not stated)")
+    for line in report.warnings:
         warn(f"warning: {line}")
 
 
-def print_comparison(found: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
     table = Table(title="second report against the first: p50, ms", title_justify="left", box=SIMPLE, padding=(0, 0))
     for column in ("engine", "batch", "first", "second", "speed-up", "95 % interval"):
         named = column == "engine"
         table.add_column(column, justify="left" if named else "right", no_wrap=not named, overflow="fold")
-    for one in found.ratios:
-        between = f"{one.between[0]:.3f} to {one.between[1]:.3f}"
-        times = (f"{one.first_ms:.3f}", f"{one.second_ms:.3f}", f"{one.faster:.3f}", between)
-        table.add_row(one.name, str(one.batch), *times)
+    for each in comparison.speed_ups:
+        interval = f"{each.interval[0]:.3f} to {each.interval[1]:.3f}"
+        times = (f"{each.first_ms:.3f}", f"{each.second_ms:.3f}", f"{each.ratio:.3f}", interval)
+        table.add_row(each.name, str(each.batch), *times)
     stdout.print(table)
-    for line in found.warnings:
+    for line in comparison.warnings:
         warn(f"warning: {line}")
 
 

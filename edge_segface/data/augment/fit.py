@@ -10,7 +10,7 @@ FittedSample = tuple[UInt8Array, UInt8Array, Points | None]  # image (s, s, 3), 
 
 
 def squashed(sample: Sample, size: int) -> FittedSample:
-    """Resize the whole image to the square, whatever its shape, as SegFace does."""
+    """Resize the whole image to the square, ignoring its aspect ratio, as SegFace does."""
     height, width = sample.labels.shape
     landmarks = None if sample.landmarks_xy is None else sample.landmarks_xy * (size / width, size / height)
     if (height, width) == (size, size):
