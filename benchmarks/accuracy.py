@@ -1,69 +1,60 @@
-"""How well bundled models parse pictures that they were not trained on.
+"""F1 of the bundled models on held-out images.
 
     python benchmarks/accuracy.py --data DIR [--labels NAME] [MODEL...]
 
-The pictures are the validation split of a folder, which chose the weights; see the card for what that means.
+Scores the validation split of a folder. That split also chose the weights; the model card says what this means.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+
+import common
+from common import Report, Row
 
 from edge_segface.assets import BUNDLED
-from edge_segface.data import open_dataset
 from edge_segface.evaluate import evaluate
 from edge_segface.face.parser import FaceParser
-from edge_segface.files import write_text
-from edge_segface.labels import CELEBAMASK19, label_space
-from edge_segface.machine import machine_info
-
-RESULT = Path(__file__).parent / "results" / "accuracy.json"
+from edge_segface.labels import CELEBAMASK19
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("models", nargs="*", default=list(BUNDLED))
-    options.add_argument("--data", type=Path, required=True)
-    options.add_argument("--labels", default="celebamask19")
-    asked = options.parse_args()
-    pictures = open_dataset("folder", asked.data, "val", label_space(asked.labels))
+    arguments = common.argument_parser(__doc__)
+    arguments.add_argument("models", nargs="*", default=list(BUNDLED), metavar="MODEL", help="Default: all bundled.")
+    common.add_dataset(arguments)
+    options = arguments.parse_args()
+    val_set = common.open_split(options, "val")
     rows = []
-    for model in asked.models:
+    for model in options.models:
         with FaceParser(model) as parser:
-            scores = evaluate(parser, pictures).report()
+            scores = evaluate(parser, val_set).report()
             rows.append({"model": parser.spec.name, "engine": parser.engine.description, **scores})
     report = {
-        "schema": 1,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine_info(),
-        "data": f"{len(pictures)} pictures of {asked.data.name} that were not trained on, scored at their own size",
+        **common.new_report("onnxruntime"),
+        "data": f"{len(val_set)} held-out images of {options.data.name}, scored at their own size",
         "rows": rows,
     }
-    write_text(json.dumps(report, indent=2) + "\n", RESULT)
+    common.write_result("accuracy", report)
     print(table(report))
 
 
-def table(report: dict[str, Any]) -> str:
-    rows = report["rows"]
-    parts = dict(zip(CELEBAMASK19.names, CELEBAMASK19.titles, strict=True))
-    tail = [CELEBAMASK19.names[index] for index in CELEBAMASK19.long_tail]
-    lines = ["| F1 | " + " | ".join(row["model"] for row in rows) + " |", "|---|" + "---|" * len(rows)]
-    for words, values in (
-        ("**mean, without background**", [row["mean_f1"] for row in rows]),
-        ("**long-tail mean**", [row["long_tail_f1"] for row in rows]),
-        *(
-            (parts[name] + (" (long tail)" if name in tail else ""), [row["f1"][name] for row in rows])
-            for name in parts
-        ),
-        ("mIoU", [row["miou"] for row in rows]),
-    ):
-        lines.append(f"| {words} | " + " | ".join("-" if value is None else f"{value:.1f}" for value in values) + " |")
-    lines += ["", f"{report['data']}; {rows[0]['engine']}, {report['date']}. Made by `benchmarks/accuracy.py`."]
-    return "\n".join(lines) + "\n"
+def table(report: Report) -> str:
+    models: list[Row] = report["rows"]
+    long_tail = {CELEBAMASK19.names[index] for index in CELEBAMASK19.long_tail}
+
+    def line(title: str, score: Callable[[Row], float | None]) -> list[str]:
+        return [title, *("-" if (value := score(row)) is None else f"{value:.1f}" for row in models)]
+
+    rows = [
+        line("**mean without background**", lambda row: row["mean_f1"]),
+        line("**long-tail mean**", lambda row: row["long_tail_f1"]),
+    ]
+    for name, title in zip(CELEBAMASK19.names, CELEBAMASK19.titles, strict=True):
+        rows.append(line(title + (" (long tail)" if name in long_tail else ""), lambda row, name=name: row["f1"][name]))  # type: ignore[misc]
+    rows.append(line("mIoU", lambda row: row["miou"]))
+    return common.markdown_table(["F1", *(row["model"] for row in models)], rows) + common.footer(
+        "accuracy", report, f"{common.held_out(report['data'])}; {models[0]['engine']}.", packages=()
+    )
 
 
 if __name__ == "__main__":

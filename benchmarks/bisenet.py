@@ -1,10 +1,10 @@
-"""BiSeNet (Yu et al., ECCV 2018) with ResNet-18, which many face parsers are built on, written from its paper.
+"""BiSeNet (Yu et al., ECCV 2018) with ResNet-18, the base of many face parsers, written from its paper.
 
-A spatial path of convolutions at stride 2; a context path of ResNet-18 with attention refinement at strides 16 and 32
-and its global mean as a tail; a feature fusion module; a head. The auxiliary heads of training are left out. The paper
-does not say how wide the spatial path is; 64, 64, 64 and a 1x1 to 128 are usual. Refinement begins with a 3x3
-convolution to 128, as is usual too. Face parsers mostly leave the spatial path out and take ResNet's features at stride
-8 for it: `spatial_path=False`.
+It has a spatial path of convolutions at stride 2, a context path (ResNet-18 with attention refinement at strides 16 and
+32 and the global mean as its tail), a feature fusion module and a head. The auxiliary heads, used only in training, are
+omitted. The paper does not give the width of the spatial path; 64, 64, 64 and a 1x1 convolution to 128 are usual.
+Refinement begins with a 3x3 convolution to 128, as is usual too. Most face parsers replace the spatial path with
+ResNet's features at stride 8: `spatial_path=False`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class AttentionRefinement(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        features = self.conv(features)
-        return features * self.gate(features)
+        features = self.conv(features)  # n c h w
+        gated: Tensor = features * self.gate(features)
+        return gated
 
 
 class ContextPath(nn.Module):
@@ -45,7 +46,7 @@ class ContextPath(nn.Module):
         self.join_16, self.join_32 = ConvBnRelu(128, 128), ConvBnRelu(128, 128)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """What ResNet has and what the path makes of it, both n 128 h/8 w/8"""
+        """Return ResNet's features at stride 8 and the context features, both n 128 h/8 w/8."""
         at_8, at_16, at_32 = self.backbone(image)
         deep = self.refine_32(at_32) + self.tail(at_32)
         deep = self.join_32(interpolate(deep, scale_factor=2.0, mode="nearest"))
@@ -66,12 +67,13 @@ class FeatureFusion(nn.Module):
         )
 
     def forward(self, spatial: Tensor, context: Tensor) -> Tensor:
-        joined = self.join(torch.cat([spatial, context], dim=1))
-        return joined + joined * self.gate(joined)
+        joined: Tensor = self.join(torch.cat([spatial, context], dim=1))  # n 256 h/8 w/8
+        gated: Tensor = joined + joined * self.gate(joined)
+        return gated
 
 
 class BiSeNet(nn.Module):
-    """Normalised images (n 3 h w) -> logits (n c h w)"""
+    """Maps normalised images (n 3 h w) to logits (n c h w)."""
 
     def __init__(self, classes: int, *, spatial_path: bool = True) -> None:
         super().__init__()

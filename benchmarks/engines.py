@@ -1,137 +1,116 @@
-"""What the engines add to their runtimes, how they compare, and how long building takes.
+"""Overhead of our engine classes over the bare runtimes, ONNX Runtime beside OpenVINO, and build times of TensorRT-RTX.
 
-    python benchmarks/engines.py [MODEL]
+    python benchmarks/engines.py [MODEL] [--rounds N]
 
-On this machine's processor, one picture, all in turns in one process: each runtime called bare and through our class.
-Plans of TensorRT-RTX are built, which takes no GPU; they are not run.
+Runs on the CPU, one image, all in one interleaved run: each runtime called directly and through our class. TensorRT-RTX
+plans are built, which needs no GPU; they are not run.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
-import time
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+import common
 import numpy as np
-import onnxruntime as ort
-import openvino as ov
+from bare_runtimes import Call, onnxruntime_call, openvino_call
+from common import Report, Row
 
-from edge_segface.assets import DEFAULT_MODEL
+from edge_segface.assets import BUNDLED, DEFAULT_MODEL
 from edge_segface.bench.interleave import interleaved
 from edge_segface.build import BuildRequest, build_engine
-from edge_segface.engine.openvino.layout import optimise_for_openvino
-from edge_segface.files import write_text
-from edge_segface.machine import machine_info
 from edge_segface.models import load_engine, resolve
 from edge_segface.quantize.pipeline import quantize_fp16
 
-RESULT = Path(__file__).parent / "results" / "engines.json"
 ROUNDS = 200
 BUILDS = 5
+BASELINE = "ONNX Runtime"
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("model", nargs="?", default=DEFAULT_MODEL)
-    asked = options.parse_args()
-    path = resolve(asked.model).path
-    with load_engine(path) as onnxruntime, load_engine(path, runtime="openvino") as openvino:
-        side = onnxruntime.spec.input_size
-        picture = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-        works = {
-            "ONNX Runtime, bare": bare_onnxruntime(path, picture),
-            "ONNX Runtime": partial(onnxruntime.infer, picture),
-            "OpenVINO, bare": bare_openvino(path, picture),
-            "OpenVINO": partial(openvino.infer, picture),
-        }
-        seconds = {name: np.array(values) for name, values in interleaved(works, ROUNDS).items()}
-        descriptions = {"ONNX Runtime": onnxruntime.description, "OpenVINO": openvino.description}
-    rows = [
-        {
-            "engine": name,
-            "description": descriptions[name],
-            "median_ms": round(1e3 * float(np.median(seconds[name])), 2),
-            "times_as_fast": round(float(np.median(seconds["ONNX Runtime"] / seconds[name])), 2),
-            "overhead_percent": round(100 * float(np.median(seconds[name] / seconds[f"{name}, bare"]) - 1), 2),
-        }
-        for name in descriptions
-    ]
+    arguments = common.argument_parser(__doc__)
+    arguments.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=f"Default: {DEFAULT_MODEL}.")
+    common.add_rounds(arguments, ROUNDS)
+    options = arguments.parse_args()
+    path = resolve(options.model).path
     report = {
-        "schema": 1,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine_info(),
-        "versions": {name: version(name) for name in ("onnxruntime", "openvino", "tensorrt-rtx")},
-        "model": asked.model,
-        "rounds": ROUNDS,
-        "rows": rows,
+        **common.new_report("onnxruntime", "openvino", "tensorrt-rtx"),
+        "model": options.model,
+        "rounds": options.rounds,
+        "rows": latencies(path, options.rounds),
         "builds": builds(path),
     }
-    write_text(json.dumps(report, indent=2) + "\n", RESULT)
+    common.write_result("engines", report)
     print(table(report))
 
 
-def bare_onnxruntime(path: Path, picture: np.ndarray) -> Any:
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return partial(session.run, ["labels"], {"image": picture})
+def latencies(path: Path, rounds: int) -> list[Row]:
+    """Time both runtimes, each called directly and through our class."""
+    with load_engine(path) as onnxruntime, load_engine(path, runtime="openvino") as openvino:
+        image = common.noise_image(onnxruntime.spec.input_size)
+        works: dict[str, Call] = {
+            "ONNX Runtime, bare": onnxruntime_call(path),
+            "ONNX Runtime": partial(onnxruntime.infer, image),
+            "OpenVINO, bare": openvino_call(path, image),
+            "OpenVINO": partial(openvino.infer, image),
+        }
+        seconds = {name: np.array(values) for name, values in interleaved(works, rounds).items()}
+        descriptions = {"ONNX Runtime": onnxruntime.description, "OpenVINO": openvino.description}
+    return [
+        {
+            "engine": name,
+            "description": description,
+            "median_ms": common.median_ms(seconds[name]),
+            "times_as_fast": common.speed_up(seconds[BASELINE], seconds[name]),
+            "overhead_percent": round(100 * float(np.median(seconds[name] / seconds[f"{name}, bare"]) - 1), 2),
+        }
+        for name, description in descriptions.items()
+    ]
 
 
-def bare_openvino(path: Path, picture: np.ndarray) -> Any:
-    """The same graph with the same settings, by the call that OpenVINO's own examples use."""
-    core = ov.Core()
-    model = core.read_model(path)
-    model.reshape({0: list(picture.shape)})
-    request = core.compile_model(
-        optimise_for_openvino(model), "CPU", {"PERFORMANCE_HINT": "LATENCY"}
-    ).create_infer_request()
-    return partial(request.infer, {0: picture}, share_inputs=True)
-
-
-def builds(path: Path) -> list[dict[str, Any]]:
+def builds(path: Path) -> list[Row]:
+    """Build TensorRT-RTX plans in three precisions."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        quantize_fp16(path, folder / "fp16.onnx")
-        for precision, source in (
-            ("fp32", path),
-            ("fp16", folder / "fp16.onnx"),
-            ("int8", resolve("edge-256-int8").path),
-        ):
-            times = []
-            for _ in range(BUILDS):
-                built = build_engine(BuildRequest(str(source), folder / "x.engine", "tensorrt-rtx"))
-                times.append(built.stages[-1].seconds or 0.0)
+        half, plan = Path(name) / "fp16.onnx", Path(name) / "plan.engine"
+        quantize_fp16(path, half)
+        for precision, source in (("fp32", path), ("fp16", half), ("int8", BUNDLED["edge-256-int8"])):
+            results = [build_engine(BuildRequest(str(source), plan, "tensorrt-rtx")) for _ in range(BUILDS)]
             rows.append(
                 {
                     "precision": precision,
-                    "median_s": round(float(np.median(times)), 2),
-                    "mb": round((folder / "x.engine").stat().st_size / 1e6, 1),
-                    "layers": built.layers,
+                    "median_s": round(float(np.median([result.stages[-1].seconds or 0.0 for result in results])), 2),
+                    "mb": round(plan.stat().st_size / 1e6, 1),
+                    "layers": results[-1].layers,
                 }
             )
     return rows
 
 
-def table(report: dict[str, Any]) -> str:
-    lines = ["| engine | median ms | times as fast | our class adds |", "|---|---|---|---|"]
-    for row in report["rows"]:
-        times = f"{row['median_ms']:.2f} | {row['times_as_fast']:.2f} | {row['overhead_percent']:+.1f} %"
-        lines.append(f"| {row['description']} | {times} |")
-    lines += ["", "| plan of TensorRT-RTX | built in, s | MB |", "|---|---|---|"]
-    lines += [f"| {row['precision']} | {row['median_s']:.1f} | {row['mb']} |" for row in report["builds"]]
-    where = report["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-    lines += [
-        "",
-        f"`{report['model']}`, one picture, {report['rounds']} interleaved rounds, medians of round by round ratios; "
-        f"builds: medians of {BUILDS}. {where['cpu']}, {where['cores']} cores, no GPU. {versions}. {report['date']}. "
-        "Made by `benchmarks/engines.py`.",
-    ]
-    return "\n".join(lines) + "\n"
+def table(report: Report) -> str:
+    latency = common.markdown_table(
+        ("engine", "median ms", "speed-up", "overhead of our class"),
+        (
+            (
+                row["description"],
+                f"{row['median_ms']:.2f}",
+                f"{row['times_as_fast']:.2f}",
+                f"{row['overhead_percent']:+.1f} %",
+            )
+            for row in report["rows"]
+        ),
+    )
+    plans = common.markdown_table(
+        ("TensorRT-RTX plan", "build time, s", "MB"),
+        ((row["precision"], f"{row['median_s']:.1f}", row["mb"]) for row in report["builds"]),
+    )
+    return f"{latency}\n{plans}" + common.footer(
+        "engines",
+        report,
+        f"`{report['model']}`, one image, {report['rounds']} interleaved rounds; speed-up and overhead: medians of "
+        f"per-round ratios. Build times: medians of {BUILDS}. No GPU.",
+    )
 
 
 if __name__ == "__main__":

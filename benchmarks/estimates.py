@@ -1,104 +1,112 @@
-"""How far `edge-segface estimate` is off on this machine: its bracket beside what ONNX Runtime takes, in fp32.
+"""Error of `edge-segface estimate` on this machine: its bracket beside the latency in ONNX Runtime, fp32.
 
-    python benchmarks/estimates.py
+    python benchmarks/estimates.py [--rounds N]
 
-The peaks of the processor are measured, not quoted, in the same run.
+The peaks of the processor are measured in the same run, not taken from a data sheet.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
-import time
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+import common
 import numpy as np
 import torch
+from common import Report, Row
 
-from edge_segface.bench.interleave import interleaved
-from edge_segface.bench.roofline import estimate, layers_of, this_machine
+from edge_segface.bench.boards import Board, measure_this_machine
+from edge_segface.bench.interleave import interleaved, noise_images
+from edge_segface.bench.onnx_layers import layers_of
+from edge_segface.bench.roofline import estimate
 from edge_segface.export.onnx_export import export_onnx
-from edge_segface.files import write_text
 from edge_segface.labels import CELEBAMASK19
-from edge_segface.machine import machine_info
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import Weights
 from edge_segface.models import load_engine
 
-RESULT = Path(__file__).parent / "results" / "estimates.json"
 CASES = (("pico", 256), ("edge", 256), ("edge", 512), ("paper", 512))
 ROUNDS = 30
 
 
 def main() -> None:
-    torch.manual_seed(0)
+    arguments = common.argument_parser(__doc__)
+    common.add_rounds(arguments, ROUNDS)
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        files = {f"{preset} {size}": Path(folder) / f"{preset}-{size}.onnx" for preset, size in CASES}
-        for (preset, size), path in zip(CASES, files.values(), strict=True):
-            model = PRESETS[preset](len(CELEBAMASK19)).eval()
-            export_onnx(Weights(model, preset, CELEBAMASK19, "none", "none"), path, size=size)
+        files = export_networks(Path(folder))
         engines = {name: load_engine(path) for name, path in files.items()}
-        works = {
-            name: partial(engine.infer, np.zeros((1, engine.spec.input_size, engine.spec.input_size, 3), np.uint8))
-            for name, engine in engines.items()
-        }
-        before = this_machine()
-        seconds = interleaved(works, ROUNDS)
-        after = this_machine()
-        board = before if before.flops["fp32"] > after.flops["fp32"] else after
-        rows = []
-        for name, path in files.items():
-            found = estimate(layers_of(path), board, "fp32")
-            measured = 1e3 * float(np.median(seconds[name]))
-            middle = float(np.sqrt(found.best_ms * found.worst_ms))
-            rows.append(
-                {
-                    "model": name,
-                    "gflop": round(found.gflop, 2),
-                    "mb": round(found.mb, 1),
-                    "bound": found.bound,
-                    "best_ms": round(found.best_ms, 2),
-                    "worst_ms": round(found.worst_ms, 2),
-                    "measured_ms": round(measured, 2),
-                    "inside": found.best_ms <= measured <= found.worst_ms,
-                    "middle_off_percent": round(100 * (middle / measured - 1), 1),
-                }
-            )
+        works = {name: partial(engine.infer, noise_images(engine.spec.input_size)) for name, engine in engines.items()}
+        before = measure_this_machine()
+        seconds = interleaved(works, options.rounds)
+        board = max(before, measure_this_machine(), key=peak_flops)
+        rows = [compared(name, path, board, seconds[name]) for name, path in files.items()]
     report = {
-        "schema": 1,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine_info(),
-        "versions": {"onnxruntime": version("onnxruntime")},
-        "peak": {"gflop_per_s": round(board.flops["fp32"] / 1e9, 1), "gb_per_s": round(board.bytes_per_s / 1e9, 1)},
-        "rounds": ROUNDS,
+        **common.new_report("onnxruntime"),
+        "peak": {"gflop_per_s": round(peak_flops(board) / 1e9, 1), "gb_per_s": round(board.bytes_per_s / 1e9, 1)},
+        "rounds": options.rounds,
         "rows": rows,
     }
-    write_text(json.dumps(report, indent=2) + "\n", RESULT)
+    common.write_result("estimates", report)
     print(table(report))
 
 
-def table(report: dict[str, Any]) -> str:
-    lines = [
-        "| network | GFLOP | MB moved | bound by | estimated ms | measured ms | inside | its middle is off by |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in report["rows"]:
-        inside = "yes" if row["inside"] else "no"
-        lines.append(
-            f"| {row['model']} | {row['gflop']} | {row['mb']} | {row['bound']} | {row['best_ms']:.1f} to "
-            f"{row['worst_ms']:.1f} | {row['measured_ms']:.1f} | {inside} | {row['middle_off_percent']:+.0f} % |"
+def export_networks(folder: Path) -> dict[str, Path]:
+    """Export each case with random weights."""
+    torch.manual_seed(0)
+    files = {}
+    for preset, size in CASES:
+        model = PRESETS[preset](len(CELEBAMASK19)).eval()
+        path = files[f"{preset} {size}"] = folder / f"{preset}-{size}.onnx"
+        export_onnx(Weights(model, preset, CELEBAMASK19, "none", "none"), path, size=size)
+    return files
+
+
+def peak_flops(board: Board) -> float:
+    return board.flops["fp32"] or 0.0
+
+
+def compared(name: str, path: Path, board: Board, seconds: list[float]) -> Row:
+    """Return the estimate of a file beside its measured latency."""
+    estimated = estimate(layers_of(path), board, "fp32")
+    measured_ms = 1e3 * float(np.median(seconds))
+    middle_ms = float(np.sqrt(estimated.best_ms * estimated.worst_ms))
+    return {
+        "model": name,
+        "gflop": round(estimated.gflop, 2),
+        "mb": round(estimated.mb, 1),
+        "bound": estimated.bound,
+        "best_ms": round(estimated.best_ms, 2),
+        "worst_ms": round(estimated.worst_ms, 2),
+        "measured_ms": round(measured_ms, 2),
+        "inside": estimated.best_ms <= measured_ms <= estimated.worst_ms,
+        "middle_off_percent": round(100 * (middle_ms / measured_ms - 1), 1),
+    }
+
+
+def table(report: Report) -> str:
+    rows = [
+        (
+            row["model"],
+            row["gflop"],
+            row["mb"],
+            row["bound"],
+            f"{row['best_ms']:.1f} to {row['worst_ms']:.1f}",
+            f"{row['measured_ms']:.1f}",
+            "yes" if row["inside"] else "no",
+            f"{row['middle_off_percent']:+.0f} %",
         )
-    peak, where = report["peak"], report["machine"]
-    lines += [
-        "",
-        f"Peaks measured in the same run: {peak['gflop_per_s']} GFLOP/s in fp32, {peak['gb_per_s']} GB/s. ONNX Runtime "
-        f"{report['versions']['onnxruntime']}, fp32, {report['rounds']} interleaved rounds, medians. {where['cpu']}, "
-        f"{where['cores']} cores. {report['date']}. Made by `benchmarks/estimates.py`.",
+        for row in report["rows"]
     ]
-    return "\n".join(lines) + "\n"
+    peak = report["peak"]
+    columns = ("network", "GFLOP", "MB moved", "bound by", "estimated ms", "measured ms", "inside", "error of middle")
+    return common.markdown_table(columns, rows) + common.footer(
+        "estimates",
+        report,
+        f"Peaks measured in the same run: {peak['gflop_per_s']} GFLOP/s in fp32, {peak['gb_per_s']} GB/s. Middle: "
+        f"geometric mean of the bracket. ONNX Runtime, fp32, medians of {report['rounds']} interleaved rounds.",
+    )
 
 
 if __name__ == "__main__":

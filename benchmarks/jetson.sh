@@ -1,14 +1,14 @@
 #!/bin/sh
-# One command on a Jetson board (or any machine with TensorRT): look, build, measure, and pack the report.
+# Measure a Jetson board (or any machine with TensorRT): check it, build engines, benchmark them, and pack the report.
 #
 #   benchmarks/jetson.sh [CHECKPOINT.pt] [SUSTAIN]        e.g. benchmarks/jetson.sh edge.pt 10m
 #
-# Without a checkpoint the bundled edge-256 and edge-256-int8 are measured, which needs no torch. With one, engines in
-# fp16 and int8 at 256 and 512 are built of it, which needs the extras [train,quantize] and, for int8, a calibration set
-# in $CALIBRATION (see `edge-segface calibrate`); without it int8 is left out. What is built already is taken again.
-# Results go to $OUT, engines of one checkpoint to a folder of theirs in it. Exits with 1 if anything could not be done.
+# Without a checkpoint it measures the bundled edge-256 and edge-256-int8, which needs no torch. From a checkpoint it
+# builds engines in fp16 and int8 at 256 and 512, which needs the extras [train,quantize] and, for int8, a calibration
+# set in $CALIBRATION (see `edge-segface calibrate`); without one, int8 is skipped. Existing engines are reused.
+# Results go to $OUT, with one folder of engines for each checkpoint. Exits with 1 if any step failed.
 set -u
-absolute() { # a path that still holds after cd
+absolute() { # so that a path stays valid after cd
     case $1 in /* | "") echo "$1" ;; *) echo "$PWD/$1" ;; esac
 }
 checkpoint=$(absolute "${1:-}")
@@ -20,14 +20,14 @@ cd "$(dirname "$0")/.." || exit 1
 run=${RUN:-edge-segface}
 : "${out:=$PWD/benchmarks/report-$(hostname)-$(date +%Y%m%d)}"
 case $sustain in
-*[!0-9smh.]* | "") echo "error: '$sustain' is no length of time; say 90s, 10m or 1h" >&2 && exit 2 ;;
+*[!0-9smh.]* | "") echo "error: '$sustain' is not a valid duration; use for example 90s, 10m or 1h" >&2 && exit 2 ;;
 esac
 if [ -n "$checkpoint" ] && [ ! -f "$checkpoint" ]; then
-    echo "error: $checkpoint does not exist" >&2
+    echo "error: $checkpoint was not found" >&2
     exit 2
 fi
 engines=$out/bundled
-if [ -n "$checkpoint" ]; then # of other weights, or calibrated with another set: other engines
+if [ -n "$checkpoint" ]; then # other weights or another calibration set give other engines
     engines=$out/$(cat "$checkpoint" ${calibration:+"$calibration"/*} 2> /dev/null | cksum | cut -d ' ' -f 1)
 fi
 mkdir -p "$engines" || exit 1
@@ -37,18 +37,18 @@ failed() {
     status=1
 }
 
-echo "== what is here"
-$run doctor --json "$out/doctor.json" > "$out/doctor.txt" || failed "the default model does not run here"
+echo "== machine"
+$run doctor --json "$out/doctor.json" > "$out/doctor.txt" || failed "the default model does not run on this machine"
 cat "$out/doctor.txt"
-nvpmodel -q > "$out/nvpmodel.txt" 2> /dev/null || echo "no nvpmodel: not a Jetson board" > "$out/nvpmodel.txt"
+nvpmodel -q > "$out/nvpmodel.txt" 2> /dev/null || echo "nvpmodel not found: not a Jetson board" > "$out/nvpmodel.txt"
 
-build() { # NAME MODEL [OPTIONS]: an engine, unless it is there
+build() { # NAME MODEL [OPTIONS]: build an engine unless it exists
     name=$1
     shift
     if [ -f "$engines/$name.engine" ]; then
-        echo "$name is there"
+        echo "$name exists"
     else
-        $run build-engine "$@" --out "$engines/$name.engine" --timing-cache "$out/timing" || failed "$name could not be built"
+        $run build-engine "$@" --out "$engines/$name.engine" --timing-cache "$out/timing" || failed "$name was not built"
     fi
 }
 
@@ -69,23 +69,23 @@ for batch in 1 4; do
 done
 
 echo "== measuring"
-for batch in 1 4; do # an engine takes the batch that it was built for; edge-256 runs everywhere, to compare with
+for batch in 1 4; do # an engine runs only the batch it was built for; edge-256 in ONNX Runtime is the common baseline
     set -- "$engines"/*-b"$batch".engine
     [ -e "$1" ] || set --
     $run benchmark "$@" edge-256 --batch "$batch" --json "$out/batch-$batch.json" --markdown "$out/batch-$batch.md" \
-        --html "$out/batch-$batch.html" || failed "not everything was measured"
+        --html "$out/batch-$batch.html" || failed "some models were not measured"
 done
-echo "== for $sustain each"
+echo "== sustained load, $sustain each"
 set -- "$engines"/*256*-b1.engine
 [ -e "$1" ] || set -- edge-256
 $run benchmark "$@" --sustain "$sustain" --json "$out/sustain.json" --html "$out/sustain.html" ||
-    failed "the long run was not measured"
-$run demo --out "$out/demo" || failed "the camera loop does not run here"
+    failed "the sustained load was not measured"
+$run demo --out "$out/demo" || failed "the camera loop does not run on this machine"
 
 if tar -czf "$out.tar.gz" -C "$(dirname "$out")" --exclude '*.engine' --exclude '*.onnx' --exclude '*.timing' \
     --exclude '*.jit' "$(basename "$out")"; then
     echo "packed: $out.tar.gz — attach it to a pull request that adds its *.json to benchmarks/results"
 else
-    failed "the report could not be packed"
+    failed "the report was not packed"
 fi
 exit $status

@@ -1,35 +1,37 @@
-"""The camera loop: both rates, a soak, sources that fail, and viewers. Each part can be run alone.
+"""The camera loop: both rates, a soak test, a failing camera, and viewers. Each part can run alone.
 
     python benchmarks/loop.py [rates] [soak] [failures] [viewers] [--frames N]
 
-The source is the built-in clip at 640x480, as fast as it comes, without a window. Rates: ONNX Runtime and OpenVINO in
-turns, one after another in one process. Soak: the same weights at 128, so that a hundred thousand frames take minutes.
-Failures: a GStreamer camera whose process is killed again and again while its pictures are recorded.
+The source is the built-in clip at 640x480, read as fast as possible, without a window.
+Rates: ONNX Runtime and OpenVINO by turns, in one process. Soak: the same weights at 128, so that a hundred thousand
+frames take minutes. Failures: a GStreamer camera whose process is killed repeatedly while its frames are recorded.
+Viewers: browsers that receive the stream of the viewer page.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPConnection
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import common
 import cv2
 import numpy as np
 import psutil
+from common import Report, Row
 
 from edge_segface.assets import FOLDER
-from edge_segface.bench.plots import bars
+from edge_segface.bench.plots import bar_chart
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.sinks import Recording
 from edge_segface.camera.sources import DemoSource
@@ -37,105 +39,89 @@ from edge_segface.camera.sources.gstreamer import GstSource
 from edge_segface.camera.sources.pipelines import user_pipeline
 from edge_segface.camera.viewer.server import PageSink
 from edge_segface.face.parser import FaceParser
-from edge_segface.files import write_text
-from edge_segface.machine import machine_info
 from edge_segface.paper import PAPER_FPS
 
-RESULT = Path(__file__).parent / "results" / "loop.json"
+MODEL = "edge-256"
 ROUNDS = 8
 FRAMES = 300
 SOAK_FRAMES = 100_000
-WARM_UP = 5_000
+SOAK_WARM_UP = 5_000
 FAILURES = 50
+CAMERA = "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=60/1"
 VIEWERS = 20
+RATE_TITLES = {"engine_fps": "engine only", "glass_to_result_fps": "end to end"}
 
 
 def main() -> None:
-    parts: dict[str, Callable[[argparse.Namespace], object]] = {
+    parts: dict[str, Callable[[Namespace], object]] = {
         "rates": rates,
         "soak": soak,
         "failures": failures,
         "viewers": viewers,
     }
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; all by default")
-    options.add_argument("--frames", type=int, default=SOAK_FRAMES, help="of the soak")
-    asked = options.parse_args()
-    for name in asked.parts or parts:
+    arguments = common.argument_parser(__doc__)
+    arguments.add_argument("parts", nargs="*", metavar="PART", help=f"Default: all of {', '.join(parts)}.")
+    arguments.add_argument("--frames", type=int, default=SOAK_FRAMES, help=f"Of the soak (default: {SOAK_FRAMES}).")
+    options = arguments.parse_args()
+    for name in options.parts or parts:
         result = {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": machine_info(),
-            "versions": {package: version(package) for package in ("onnxruntime", "openvino", "opencv-python")},
-            "result": parts[name](asked),
+            **common.new_report("onnxruntime", "openvino", "opencv-python"),
+            "result": parts[name](options),
         }
-        report = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"schema": 1}
-        write_text(json.dumps({**report, name: result}, indent=2) + "\n", RESULT)
-    print(table(json.loads(RESULT.read_text(encoding="utf-8"))))
+        saved = common.read_result("loop") if common.result_path("loop").exists() else {"schema": 1}
+        common.write_result("loop", {**saved, name: result})
+    print(table(common.read_result("loop")))
 
 
-def rates(_: argparse.Namespace) -> list[dict[str, Any]]:
-    rows = []
-    with FaceParser("edge-256") as one, FaceParser("edge-256", runtime="openvino") as other:
-        runs: dict[str, list[dict[str, Any]]] = {"ONNX Runtime": [], "OpenVINO": []}
+def rates(_: Namespace) -> list[Row]:
+    """Run the loop in both runtimes by turns; the first round is a warm-up."""
+    with FaceParser(MODEL) as onnxruntime, FaceParser(MODEL, runtime="openvino") as openvino:
+        parsers = {"ONNX Runtime": onnxruntime, "OpenVINO": openvino}
+        reports: dict[str, list[Report]] = {name: [] for name in parsers}
         for index in range(ROUNDS + 1):
-            for name, parser in (("ONNX Runtime", one), ("OpenVINO", other)):
+            for name, parser in parsers.items():
                 time.sleep(0.1)
                 report = CameraLoop(parser, DemoSource, settings=LoopSettings(FRAMES)).run()
                 if index:
-                    runs[name].append(report)
-    for name, reports in runs.items():
-        rows.append(
-            {
-                "engine": reports[0]["engine"],
-                "engine_fps": median(reports, "engine_fps"),
-                "glass_to_result_fps": median(reports, "glass_to_result_fps"),
-                "ratio": round(
-                    float(np.median([one["glass_to_result_fps"] / one["engine_fps"] for one in reports])), 3
-                ),
-                "stages_p50_ms": {
-                    stage: round(float(np.median([report["stages_ms"][stage]["p50"] for report in reports])), 2)
-                    for stage in reports[0]["stages_ms"]
-                },
-                "rounds": len(reports),
-                "frames": FRAMES,
-                "name": name,
-            }
-        )
-    return rows
+                    reports[name].append(report)
+    return [rates_row(name, reports[name]) for name in reports]
 
 
-def median(reports: list[dict[str, Any]], key: str) -> float:
-    return round(float(np.median([report[key] for report in reports])), 2)
+def rates_row(name: str, reports: list[Report]) -> Row:
+    ratios = [report["glass_to_result_fps"] / report["engine_fps"] for report in reports]
+    return {
+        "engine": reports[0]["engine"],
+        "engine_fps": median([report["engine_fps"] for report in reports]),
+        "glass_to_result_fps": median([report["glass_to_result_fps"] for report in reports]),
+        "ratio": median(ratios, digits=3),
+        "stages_p50_ms": {
+            stage: median([report["stages_ms"][stage]["p50"] for report in reports])
+            for stage in reports[0]["stages_ms"]
+        },
+        "rounds": len(reports),
+        "frames": FRAMES,
+        "name": name,
+    }
 
 
-def soak(asked: argparse.Namespace) -> dict[str, Any]:
+def median(values: list[float], digits: int = 2) -> float:
+    return round(float(np.median(values)), digits)
+
+
+def soak(options: Namespace) -> dict[str, Any]:
+    """Run many frames, and watch the memory of this process."""
     threads = threading.active_count()
-    process = psutil.Process()
-    megabytes: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "edge-128.onnx"  # by another process, so that torch is not in the memory of this one
+        path = Path(folder) / "edge-128.onnx"
+        # In another process, so that torch does not count towards the memory of this one.
         command = ["edge_segface", "export", str(FOLDER / "edge.pt"), "--size", "128", "--out", str(path)]
         subprocess.run([sys.executable, "-m", *command], check=True)
         with FaceParser(path) as parser:
-            loop = CameraLoop(parser, DemoSource, settings=LoopSettings(asked.frames))
-            done = threading.Event()
-
-            def watch() -> None:
-                while not done.wait(1):
-                    if loop.meter.frames >= min(WARM_UP, asked.frames // 10):
-                        megabytes.append(process.memory_info().rss / 1e6)
-
-            watcher = threading.Thread(target=watch)
-            watcher.start()
-            report = loop.run()
-            done.set()
-            watcher.join()
+            loop = CameraLoop(parser, DemoSource, settings=LoopSettings(options.frames))
+            with resident_mb(loop, min(SOAK_WARM_UP, options.frames // 10)) as megabytes:
+                report = loop.run()
     return {
-        "frames": report["frames"],
-        "seconds": report["seconds"],
-        "engine_fps": report["engine_fps"],
-        "glass_to_result_fps": report["glass_to_result_fps"],
-        "faces_per_frame": report["faces_per_frame"],
+        **{key: report[key] for key in ("frames", "seconds", "engine_fps", "glass_to_result_fps", "faces_per_frame")},
         "memory_mb": {
             "first": round(megabytes[0], 1),
             "least": round(min(megabytes), 1),
@@ -146,147 +132,181 @@ def soak(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def failures(_: argparse.Namespace) -> dict[str, Any]:
-    pipeline = user_pipeline("videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=60/1")
+@contextmanager
+def resident_mb(loop: CameraLoop, warm_up_frames: int) -> Iterator[list[float]]:
+    """Collect this process's memory every second, and once at the end, after the loop's first frames."""
+    process, megabytes, done = psutil.Process(), list[float](), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1):
+            if loop.stats.frames >= warm_up_frames:
+                megabytes.append(process.memory_info().rss / 1e6)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield megabytes
+    finally:
+        done.set()
+        watcher.join()
+        megabytes.append(process.memory_info().rss / 1e6)
+
+
+def failures(_: Namespace) -> dict[str, Any]:
+    """Kill the camera's process repeatedly; the loop has to reconnect and the recording to go on."""
+    pipeline = user_pipeline(CAMERA)
     opened: list[GstSource] = []
 
-    def camera() -> GstSource:
+    def open_camera() -> GstSource:
         opened.append(GstSource("camera", [pipeline]))
         return opened[-1]
 
-    with tempfile.TemporaryDirectory() as folder, FaceParser("edge-256") as parser:
+    def kill_repeatedly() -> None:
+        for _ in range(FAILURES):
+            count = len(opened)
+            opened[-1]._process.popen.kill()
+            while len(opened) == count:
+                time.sleep(0.02)
+            time.sleep(0.3)
+        loop.stop.set()
+
+    with tempfile.TemporaryDirectory() as folder, FaceParser(MODEL) as parser:
         out = Path(folder) / "recording.mp4"
-
-        def sinks(_: object) -> list[Recording]:
-            return [Recording(out, 60, live=False)]
-
-        loop = CameraLoop(parser, camera, sinks)
-
-        def kill() -> None:
-            for _ in range(FAILURES):
-                count = len(opened)
-                opened[-1]._process.popen.kill()
-                while len(opened) == count:
-                    time.sleep(0.02)
-                time.sleep(0.3)
-            loop.stop.set()
-
-        killer = threading.Timer(2, kill)
+        loop = CameraLoop(parser, open_camera, lambda _: [Recording(out, 60, live=False)])
+        killer = threading.Timer(2, kill_repeatedly)
         killer.start()
         report = loop.run()
         killer.join()
-        video, frames = cv2.VideoCapture(str(out)), 0
-        while video.read()[0]:
-            frames += 1
+        recorded = count_frames(out)
     return {
         "killed": FAILURES,
         "reconnects": report["reconnects"],
         "frames": report["frames"],
-        "recorded": frames,
+        "recorded": recorded,
         "seconds": report["seconds"],
     }
 
 
-def viewers(_: argparse.Namespace) -> list[dict[str, Any]]:
-    """Each viewer takes the stream as a browser does, and throws it away."""
-    rows = []
-    with FaceParser("edge-256") as parser:
-        for count in (0, 1, VIEWERS):
-            reports = []
-            received = 0
-            for _ in range(3):
-                page = PageSink("127.0.0.1:0", parser.space)
-                counts = [0] * count
-                readers = [
-                    threading.Thread(target=read_all, args=(page.url, counts, at), daemon=True) for at in range(count)
-                ]
-                for reader in readers:
-                    reader.start()
-                while page.viewers < count:
-                    time.sleep(0.01)
-                reports.append(CameraLoop(parser, DemoSource, partial(list_of, page), LoopSettings(FRAMES)).run())
-                for reader in readers:
-                    reader.join(5)
-                received += sum(counts)
-            seconds = sum(report["seconds"] for report in reports)
-            rows.append(
-                {
-                    "viewers": count,
-                    "glass_to_result_fps": median(reports, "glass_to_result_fps"),
-                    "mb_per_s_sent": round(received / seconds / 1e6, 1),
-                }
-            )
-    return rows
+def count_frames(path: Path) -> int:
+    video, frames = cv2.VideoCapture(str(path)), 0
+    while video.read()[0]:
+        frames += 1
+    return frames
 
 
-def list_of(page: PageSink, _: object) -> list[PageSink]:
+def viewers(_: Namespace) -> list[Row]:
+    """Serve the viewer page to no, one and many viewers."""
+    with FaceParser(MODEL) as parser:
+        return [viewers_row(parser, count) for count in (0, 1, VIEWERS)]
+
+
+def viewers_row(parser: FaceParser, count: int, runs: int = 3) -> Row:
+    results = [run_with_viewers(parser, count) for _ in range(runs)]
+    seconds = sum(report["seconds"] for report, _ in results)
+    return {
+        "viewers": count,
+        "glass_to_result_fps": median([report["glass_to_result_fps"] for report, _ in results]),
+        "mb_per_s_sent": round(sum(sent for _, sent in results) / seconds / 1e6, 1),
+    }
+
+
+def run_with_viewers(parser: FaceParser, count: int) -> tuple[Report, int]:
+    """Return the report of a run and the bytes that all viewers received. They read the stream and discard it."""
+    page = PageSink("127.0.0.1:0", parser.space)
+    received = [0] * count
+    readers = [
+        threading.Thread(target=read_stream, args=(page.url, received, index), daemon=True) for index in range(count)
+    ]
+    for reader in readers:
+        reader.start()
+    while page.viewers < count:
+        time.sleep(0.01)
+    report = CameraLoop(parser, DemoSource, partial(as_list, page), LoopSettings(FRAMES)).run()
+    for reader in readers:
+        reader.join(5)
+    return report, sum(received)
+
+
+def as_list(page: PageSink, _: object) -> list[PageSink]:
     return [page]
 
 
-def read_all(url: str, counts: list[int], at: int) -> None:
+def read_stream(url: str, received: list[int], index: int) -> None:
     connection = HTTPConnection("127.0.0.1", urlparse(url).port or 0, timeout=30)
     connection.request("GET", "/stream")
-    answer = connection.getresponse()
-    while content := answer.read1(1 << 16):
-        counts[at] += len(content)
+    response = connection.getresponse()
+    while content := response.read1(1 << 16):
+        received[index] += len(content)
 
 
-def picture(report: dict[str, Any]) -> str:
-    kinds = {"engine_fps": "engine only", "glass_to_result_fps": "glass to result"}
-    values = {f"{row['name']}, {words}": row[key] for row in report["rates"]["result"] for key, words in kinds.items()}
-    return bars(list(values), list(values.values()), PAPER_FPS, len(kinds))
+def figure(report: Report) -> str:
+    """Draw both rates of each runtime."""
+    values = {
+        f"{row['name']}, {title}": row[key] for row in report["rates"]["result"] for key, title in RATE_TITLES.items()
+    }
+    return bar_chart(list(values), list(values.values()), PAPER_FPS, len(RATE_TITLES))
 
 
-def table(report: dict[str, Any]) -> str:
-    part = report["rates"]
-    rows = part["result"]
-    lines = [
-        "| engine | engine only, FPS | glass to result, FPS | ratio | of the paper's |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {row['engine']} | {row['engine_fps']:.1f} | {row['glass_to_result_fps']:.1f} | {row['ratio']:.2f} | "
-            f"{row['glass_to_result_fps'] / PAPER_FPS:.2f} |"
-            for row in rows
-        ),
-        "",
-        f"`edge-256`, the built-in clip at 640x480 as fast as it comes, one face, nothing drawn; medians of "
-        f"{rows[0]['rounds']} runs of {rows[0]['frames']} frames in turns. {where(part)}",
-    ]
+def table(report: Report) -> str:
+    paragraphs = [rates_table(report["rates"])]
     if "soak" in report:
-        result, memory = report["soak"]["result"], report["soak"]["result"]["memory_mb"]
-        lines += [
-            "",
-            f"Soak: {result['frames']} frames of the same weights at 128 in {result['seconds'] / 60:.0f} minutes; "
-            f"memory {memory['first']} MB after the first {WARM_UP}, {memory['most']} MB at most "
-            f"({result['growth_percent']:+.1f} %), {result['threads_left']} threads left at the end. "
-            f"{where(report['soak'])}",
-        ]
+        paragraphs.append(soak_text(report["soak"]))
     if "failures" in report:
-        result = report["failures"]["result"]
-        lines += [
-            "",
-            f"Failures: the camera's process was killed {result['killed']} times in {result['seconds']:.0f} s and "
-            f"opened again {result['reconnects']} times; of {result['frames']} results {result['recorded']} are in the "
-            f"one recording. {where(report['failures'])}",
-        ]
+        paragraphs.append(failures_text(report["failures"]))
     if "viewers" in report:
-        lines += [
-            "",
-            "| viewers of the page | glass to result, FPS | sent, MB/s |",
-            "|---|---|---|",
-            *(
-                f"| {row['viewers']} | {row['glass_to_result_fps']:.1f} | {row['mb_per_s_sent']:.1f} |"
-                for row in report["viewers"]["result"]
-            ),
-            "",
-            f"Viewers on the same two cores, ONNX Runtime. {where(report['viewers'])}",
-        ]
-    return "\n".join([*lines, "", "Made by `benchmarks/loop.py`."]) + "\n"
+        paragraphs.append(viewers_table(report["viewers"]))
+    return "\n".join([*paragraphs, common.made_by("loop") + "\n"])
 
 
-def where(part: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in part["versions"].items())
-    return f"{part['machine']['cpu']}, {part['machine']['cores']} cores, {versions}, {part['date']}."
+def rates_table(part: Report) -> str:
+    rows = part["result"]
+    columns = ("engine", "engine only, FPS", "end to end, FPS", "ratio", "share of the paper's FPS")
+    cells = (
+        (
+            row["engine"],
+            f"{row['engine_fps']:.1f}",
+            f"{row['glass_to_result_fps']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{row['glass_to_result_fps'] / PAPER_FPS:.2f}",
+        )
+        for row in rows
+    )
+    return (
+        f"{common.markdown_table(columns, cells)}\n"
+        f"`{MODEL}`, the built-in clip at 640x480 read as fast as possible, one face, nothing drawn; medians of "
+        f"{rows[0]['rounds']} runs of {rows[0]['frames']} frames, runtimes by turns. {common.machine_line(part)}\n"
+    )
+
+
+def soak_text(part: Report) -> str:
+    result = part["result"]
+    memory = result["memory_mb"]
+    return (
+        f"Soak: {result['frames']} frames of the same weights at 128 in {result['seconds'] / 60:.0f} minutes; memory "
+        f"{memory['first']} MB after the first {SOAK_WARM_UP} frames, at most {memory['most']} MB "
+        f"({result['growth_percent']:+.1f} %), {result['threads_left']} threads left at the end. "
+        f"{common.machine_line(part)}\n"
+    )
+
+
+def failures_text(part: Report) -> str:
+    result = part["result"]
+    return (
+        f"Failures: the camera's process was killed {result['killed']} times in {result['seconds']:.0f} s and "
+        f"reconnected {result['reconnects']} times; {result['recorded']} of {result['frames']} results are in the one "
+        f"recording. {common.machine_line(part)}\n"
+    )
+
+
+def viewers_table(part: Report) -> str:
+    cells = (
+        (row["viewers"], f"{row['glass_to_result_fps']:.1f}", f"{row['mb_per_s_sent']:.1f}") for row in part["result"]
+    )
+    columns = ("viewers of the page", "end to end, FPS", "sent, MB/s")
+    return (
+        f"{common.markdown_table(columns, cells)}\n"
+        f"The viewers run on the same cores; ONNX Runtime. {common.machine_line(part)}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,134 +1,132 @@
-"""Face parsing networks side by side on this machine: plain SegFace, ours, and BiSeNet, in one run.
+"""Speed of face parsing networks side by side: plain SegFace, ours, and BiSeNet, in one interleaved run.
 
     python benchmarks/peers.py [--rounds N]
 
-All take bytes and give classes, at the sizes that they are used at, on one picture, in every runtime that is installed.
-Weights are random, as they do not change the time. `plain` networks are exported as they are trained.
+All take bytes and return class ids, at their usual input sizes, for one image, in ONNX Runtime and OpenVINO. Weights
+are random: they do not change the time. Networks called `plain` are exported as trained, without the rewrite.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
-import time
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import common
 import numpy as np
 import torch
+from bare_runtimes import onnxruntime_call, openvino_call
 from bisenet import BiSeNet
-from engines import bare_onnxruntime, bare_openvino
-from rewrite import gflop, plain_graph
+from common import Report, Row
+from networks import PlainGraph, gflop, parameters_m
+from torch import nn
 
 from edge_segface.bench.interleave import interleaved
-from edge_segface.bench.plots import bars
+from edge_segface.bench.plots import bar_chart
 from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.onnx_export import write_graph
 from edge_segface.export.rewrite import rewrite
-from edge_segface.files import write_text
-from edge_segface.machine import machine_info
 from edge_segface.model.build import PRESETS
+from edge_segface.model.segface import SegFace
 from edge_segface.paper import PAPER_FPS
 
-RESULT = Path(__file__).parent / "results" / "peers.json"
 ROUNDS = 30
 BASELINE = "plain SegFace 512"
+RUNTIMES = ("ONNX Runtime", "OpenVINO")
+
+
+@dataclass(frozen=True)
+class Peer:
+    graph: nn.Module  # as exported
+    network: nn.Module  # whose operations are counted
+    size: int
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=int, default=ROUNDS)
-    asked = options.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        models = networks(Path(name))
+    arguments = common.argument_parser(__doc__)
+    common.add_rounds(arguments, ROUNDS)
+    options = arguments.parse_args()
+    peers = all_peers()
+    with tempfile.TemporaryDirectory() as folder:
         works = {}
-        for label, (path, size, _) in models.items():
-            picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-            works[f"{label} | ONNX Runtime"] = bare_onnxruntime(path, picture)
-            works[f"{label} | OpenVINO"] = bare_openvino(path, picture)
-        seconds = {label: np.array(values) for label, values in interleaved(works, asked.rounds).items()}
+        for name, peer in peers.items():
+            path = Path(folder) / f"{name.replace(' ', '-')}.onnx"
+            write_graph(peer.graph, peer.size, ("labels",), path)
+            works[f"{name} | ONNX Runtime"] = onnxruntime_call(path)
+            works[f"{name} | OpenVINO"] = openvino_call(path, common.noise_image(peer.size))
+        seconds = {name: np.array(values) for name, values in interleaved(works, options.rounds).items()}
     rows = [
         {
-            "network": label,
-            "input_size": size,
-            **counts,
-            "median_ms": {
-                runtime: round(1e3 * float(np.median(seconds[f"{label} | {runtime}"])), 2)
-                for runtime in ("ONNX Runtime", "OpenVINO")
-            },
+            "network": name,
+            "input_size": peer.size,
+            "parameters_m": parameters_m(peer.graph),
+            "gflop": gflop(peer.network, peer.size),
+            "median_ms": {runtime: common.median_ms(seconds[f"{name} | {runtime}"]) for runtime in RUNTIMES},
             "times_as_fast": {
-                runtime: round(
-                    float(np.median(seconds[f"{BASELINE} | {runtime}"] / seconds[f"{label} | {runtime}"])), 2
-                )
-                for runtime in ("ONNX Runtime", "OpenVINO")
+                runtime: common.speed_up(seconds[f"{BASELINE} | {runtime}"], seconds[f"{name} | {runtime}"])
+                for runtime in RUNTIMES
             },
         }
-        for label, (_, size, counts) in models.items()
+        for name, peer in peers.items()
     ]
     report = {
-        "schema": 1,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine_info(),
-        "versions": {package: version(package) for package in ("onnxruntime", "openvino", "torch", "timm")},
-        "rounds": asked.rounds,
+        **common.new_report("onnxruntime", "openvino", "torch", "timm"),
+        "rounds": options.rounds,
         "paper_fps": PAPER_FPS,
         "rows": rows,
     }
-    write_text(json.dumps(report, indent=2) + "\n", RESULT)
+    common.write_result("peers", report)
     print(table(report))
 
 
-def picture(report: dict[str, Any]) -> str:
-    shown = [(row, runtime) for row in report["rows"] for runtime in row["median_ms"]]
-    labels = [f"{row['network']}, {runtime}" for row, runtime in shown]
-    return bars(labels, [1e3 / row["median_ms"][runtime] for row, runtime in shown], report["paper_fps"], 2)
-
-
-def networks(folder: Path) -> dict[str, tuple[Path, int, dict[str, float]]]:
-    """Name -> file, size, parameters and GFLOP."""
+def all_peers() -> dict[str, Peer]:
     torch.manual_seed(0)
     paper, edge, pico = (PRESETS[name](19).eval() for name in ("paper", "edge", "pico"))
-    bisenet, usual = (BiSeNet(19, spatial_path=spatial).eval() for spatial in (True, False))
-    graphs: dict[str, tuple[Any, Any, int]] = {
-        BASELINE: (plain_graph(paper), paper, 512),
-        "plain BiSeNet-ResNet18 512": (plain_graph(bisenet), bisenet, 512),
-        "the same without its spatial path": (plain_graph(usual), usual, 512),
-        "our paper 512": (DeployGraph(paper, 512, ("labels",)), rewrite(paper, 512), 512),
-        "our edge 512": (DeployGraph(edge, 512, ("labels",)), rewrite(edge, 512), 512),
-        "our edge 256": (DeployGraph(edge, 256, ("labels",)), rewrite(edge, 256), 256),
-        "our pico 256": (DeployGraph(pico, 256, ("labels",)), rewrite(pico, 256), 256),
+    bisenet, without_path = (BiSeNet(19, spatial_path=spatial_path).eval() for spatial_path in (True, False))
+    return {
+        BASELINE: Peer(PlainGraph(paper), paper, 512),
+        "plain BiSeNet-ResNet18 512": Peer(PlainGraph(bisenet), bisenet, 512),
+        "the same without its spatial path": Peer(PlainGraph(without_path), without_path, 512),
+        "our paper 512": ours(paper, 512),
+        "our edge 512": ours(edge, 512),
+        "our edge 256": ours(edge, 256),
+        "our pico 256": ours(pico, 256),
     }
-    found = {}
-    for name, (graph, network, size) in graphs.items():
-        path = folder / f"{name.replace(' ', '-')}.onnx"
-        write_graph(graph, size, ("labels",), path)
-        millions = round(sum(p.numel() for p in graph.parameters()) / 1e6, 2)
-        found[name] = (path, size, {"parameters_m": millions, "gflop": gflop(network, size)})
-    return found
 
 
-def table(report: dict[str, Any]) -> str:
-    lines = [
-        "| network | parameters M | GFLOP | ONNX Runtime ms | times as fast | OpenVINO ms | times as fast |",
-        "|---|---|---|---|---|---|---|",
+def ours(model: SegFace, size: int) -> Peer:
+    return Peer(DeployGraph(model, size, ("labels",)), rewrite(model, size), size)
+
+
+def figure(report: Report) -> str:
+    """Draw the rate of each network in each runtime."""
+    shown: list[tuple[Row, str]] = [(row, runtime) for row in report["rows"] for runtime in row["median_ms"]]
+    labels = [f"{row['network']}, {runtime}" for row, runtime in shown]
+    return bar_chart(labels, [1e3 / row["median_ms"][runtime] for row, runtime in shown], report["paper_fps"], 2)
+
+
+def table(report: Report) -> str:
+    columns = ("network", "parameters M", "GFLOP", "ONNX Runtime ms", "speed-up", "OpenVINO ms", "speed-up")
+    rows = [
+        [
+            row["network"],
+            row["parameters_m"],
+            row["gflop"],
+            *(
+                cell
+                for runtime in RUNTIMES
+                for cell in (f"{row['median_ms'][runtime]:.1f}", f"{row['times_as_fast'][runtime]:.2f}")
+            ),
+        ]
+        for row in report["rows"]
     ]
-    for row in report["rows"]:
-        times = " | ".join(
-            f"{row['median_ms'][runtime]:.1f} | {row['times_as_fast'][runtime]:.2f}"
-            for runtime in ("ONNX Runtime", "OpenVINO")
-        )
-        lines.append(f"| {row['network']} | {row['parameters_m']} | {row['gflop']} | {times} |")
-    where = report["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-    lines += [
-        "",
-        f"One picture, fp32 files (OpenVINO computes in bf16 where the processor has it), {report['rounds']} "
-        f"interleaved rounds, medians; times as fast as `{BASELINE}` in the same runtime, round by round. "
-        f"{where['cpu']}, {where['cores']} cores. {versions}. {report['date']}. Made by `benchmarks/peers.py`.",
-    ]
-    return "\n".join(lines) + "\n"
+    return common.markdown_table(columns, rows) + common.footer(
+        "peers",
+        report,
+        f"One image, fp32 files (OpenVINO computes in bf16 where the processor supports it), medians of "
+        f"{report['rounds']} interleaved rounds. Speed-up over `{BASELINE}` in the same runtime: medians of per-round "
+        "ratios.",
+    )
 
 
 if __name__ == "__main__":

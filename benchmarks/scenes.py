@@ -1,94 +1,91 @@
-"""Does the parser find its own faces? Held-out heads in composed 640x480 frames, with none to four faces each.
+"""Detection rate of FaceFinder: held-out heads in composed 640x480 frames with zero to four faces.
 
-    python benchmarks/scenes.py MODEL --data DIR [--labels NAME] [--frames 400] [--json results/scenes.json]
+    python benchmarks/scenes.py MODEL --data DIR [--labels NAME] [--frames 400] [--save]
 
-A face counts as found if the RoI of a face that FaceFinder reports (one wide look, one close look at what may be a
-face) overlaps its own RoI by half or more, intersection over union. Heads and what is quilted behind them come from the
-validation split of the dataset, and all is drawn from seeds that training does not use.
+A face counts as found if the RoI of a reported face overlaps its own RoI by half or more (intersection over union).
+Heads and the patches behind them come from the validation split of the dataset; frames are composed from seeds that
+training does not use.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
-import time
 from pathlib import Path
-from typing import Any
 
+import common
 import cv2
 import numpy as np
+from common import Report
 
-from edge_segface.data import Dataset, open_dataset
+from edge_segface.data import Dataset
 from edge_segface.data.augment.photometric import distort_colours
 from edge_segface.data.synthetic.backdrops import BackdropPool
 from edge_segface.data.synthetic.scenes import Scene, compose_scene
-from edge_segface.draw import overlay as picture_of
+from edge_segface.draw import overlay
 from edge_segface.evaluate import to_model_space
 from edge_segface.face.finder import FaceFinder
 from edge_segface.face.parser import FaceParser
-from edge_segface.files import write_text
+from edge_segface.frames import UInt8Array
 from edge_segface.image_io import write_image
-from edge_segface.labels import label_space
-from edge_segface.machine import machine_info
 from edge_segface.regions import Box, Face, overlap
 
 SIZE_WH = (640, 480)
-TALL = (80.0, 400.0)  # faces, in pixels of the frame
+FACE_HEIGHTS = (80.0, 400.0)  # in pixels of the frame
 BANDS = (80, 120, 180, 270, 400)
+FRAMES = 400
+DRAWN_FRAMES = 48
+MIN_OVERLAP = 0.5
 SEED = 1_000_003
+TRUE_BGR, FOUND_BGR = (255, 255, 255), (0, 255, 255)
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("model", nargs="?", default="edge-256")
-    options.add_argument("--data", type=Path, required=True)
-    options.add_argument("--dataset", default="folder")
-    options.add_argument("--labels", default="celebamask19")
-    options.add_argument("--split", default="val")
-    options.add_argument("--frames", type=int, default=400)
-    options.add_argument("--json", type=Path)
-    options.add_argument("--pictures", type=Path, help="Write some frames with what was found here.")
-    asked = options.parse_args()
-    space = label_space(asked.labels) if asked.dataset == "folder" else None
-    heads = open_dataset(asked.dataset, asked.data, asked.split, space)
-    with FaceParser(asked.model) as parser:
-        report = measured(parser, to_model_space(heads, parser.space), asked.frames, asked.pictures)
+    arguments = common.argument_parser(__doc__)
+    arguments.add_argument("model", nargs="?", default="edge-256", help="Default: edge-256.")
+    common.add_dataset(arguments)
+    arguments.add_argument("--frames", type=int, default=FRAMES, help=f"Default: {FRAMES}.")
+    arguments.add_argument("--save", action="store_true", help="Write results/scenes.json.")
+    arguments.add_argument("--images", type=Path, help="Folder for some frames with true and found boxes.")
+    options = arguments.parse_args()
+    heads = common.open_split(options, "val")
+    with FaceParser(options.model) as parser:
+        report = measure(parser, to_model_space(heads, parser.space), options.frames, options.images)
     print(json.dumps(report, indent=2))
-    if asked.json:
-        write_text(json.dumps(report, indent=2) + "\n", asked.json)
+    if options.save:
+        common.write_result("scenes", report)
 
 
-def measured(parser: FaceParser, heads: Dataset, frames: int, pictures: Path | None) -> dict[str, Any]:
+def measure(parser: FaceParser, heads: Dataset, frames: int, images: Path | None) -> Report:
+    """Search composed frames for faces and compare with where they were placed."""
     finder = FaceFinder(parser)
     faces: list[tuple[float, bool]] = []  # height, found
-    false: list[tuple[int, bool]] = []  # how many in a frame, and whether that frame has no face
+    false_faces: list[tuple[int, bool]] = []  # number in a frame, and whether that frame is empty
     for number in range(frames):
         scene = held_out_scene(heads, number)
         found = finder(scene.image_bgr)
-        hits, wrong = matched(found, scene)
+        hits, false_count = match_faces(found, scene)
         heights = (scene.face_boxes_xyxy[:, 3] - scene.face_boxes_xyxy[:, 1]).tolist()
-        faces += [(height, hit) for height, hit in zip(heights, hits, strict=True) if TALL[0] <= height <= TALL[1]]
-        false.append((wrong, not heights))
-        if pictures and number < 48:
-            seen = drawn(scene, picture_of(scene.image_bgr, parser(scene.image_bgr)), found)
-            write_image(seen, pictures / f"{number:03d}.jpg")
+        lowest, tallest = FACE_HEIGHTS
+        faces += [(height, hit) for height, hit in zip(heights, hits, strict=True) if lowest <= height <= tallest]
+        false_faces.append((false_count, not heights))
+        if images and number < DRAWN_FRAMES:
+            drawn = draw_boxes(overlay(scene.image_bgr, parser(scene.image_bgr)), scene, found)
+            write_image(drawn, images / f"{number:03d}.jpg")
     return {
-        "schema": 1,
-        "date": time.strftime("%Y-%m-%d"),
+        **common.new_report("onnxruntime"),
         "model": parser.spec.name,
         "engine": parser.engine.description,
         "frames": frames,
         "faces": len(faces),
         "found_percent": percent([hit for _, hit in faces]),
-        "false_per_frame": round(float(np.mean([wrong for wrong, _ in false])), 4),
-        "false_per_empty_frame": round(float(np.mean([wrong for wrong, empty in false if empty])), 4),
+        "false_per_frame": round(float(np.mean([count for count, _ in false_faces])), 4),
+        "false_per_empty_frame": round(float(np.mean([count for count, empty in false_faces if empty])), 4),
         "found_percent_by_height": {
             f"{low} to {high} px": percent([hit for height, hit in faces if low <= height < high])
             for low, high in itertools.pairwise(BANDS)
         },
-        "machine": machine_info(),
     }
 
 
@@ -97,57 +94,55 @@ def percent(hits: list[bool]) -> float:
 
 
 def held_out_scene(heads: Dataset, number: int) -> Scene:
+    """Compose a frame; the same number gives the same frame."""
     rng = np.random.default_rng([SEED, number])
     count = int(rng.choice([0, 1, 2, 3, 4], p=[0.15, 0.4, 0.25, 0.12, 0.08]))
-    tallest = TALL[1] if count <= 1 else TALL[1] / 2
-    tall = [math.exp(rng.uniform(math.log(TALL[0]), math.log(tallest))) for _ in range(count)]
-    some = [heads[int(index)] for index in rng.integers(0, len(heads), count + 3)]
-    scene = compose_scene(some[:count], tall, SIZE_WH, rng, BackdropPool(heads.space, some[count:]))
+    lowest, tallest = FACE_HEIGHTS
+    tallest = tallest if count <= 1 else tallest / 2
+    heights = [math.exp(rng.uniform(math.log(lowest), math.log(tallest))) for _ in range(count)]
+    samples = [heads[int(index)] for index in rng.integers(0, len(heads), count + 3)]
+    scene = compose_scene(samples[:count], heights, SIZE_WH, rng, BackdropPool(heads.space, samples[count:]))
     return Scene(distort_colours(scene.image_bgr, rng), scene.labels, scene.face_boxes_xyxy)
 
 
-def matched(found: list[Face], scene: Scene) -> tuple[list[bool], int]:
-    """For each true face whether it was found, and how many found ones are none."""
+def match_faces(found: list[Face], scene: Scene) -> tuple[list[bool], int]:
+    """Return for each true face whether it was found, and the number of false faces."""
     true = [Face((box[0], box[1], box[2], box[3]), 1.0) for box in scene.face_boxes_xyxy.tolist()]
-    table = np.array([[overlap(square(one), square(other)) for other in true] for one in found]).reshape(
-        len(found), len(true)
-    )
-    hits, used = [], set()
-    for column in range(len(true)):
-        best = max(range(len(found)), key=lambda row: table[row, column] if row not in used else -1.0, default=None)
-        hit = best is not None and best not in used and table[best, column] >= 0.5
-        if hit:
-            used.add(best)
-        hits.append(bool(hit))
-    return hits, len(found) - len(used)
+    unmatched = set(range(len(found)))
+    hits = []
+    for face in true:
+        overlaps = {index: overlap(roi_box(found[index]), roi_box(face)) for index in sorted(unmatched)}
+        best = max(overlaps, key=lambda index: overlaps[index], default=None)
+        hit = best is not None and overlaps[best] >= MIN_OVERLAP
+        unmatched -= {best} if hit else set()
+        hits.append(hit)
+    return hits, len(unmatched)
 
 
-def square(face: Face) -> Box:
-    """Its RoI as a box."""
+def roi_box(face: Face) -> Box:
     (left, top), (right, bottom) = face.roi.corners_xy()[[0, 2]].tolist()
     return left, top, right, bottom
 
 
-def drawn(scene: Scene, picture: np.ndarray, found: list[Face]) -> np.ndarray:
-    """True boxes white, found ones yellow."""
-    for boxes, paint in (
-        (scene.face_boxes_xyxy.tolist(), (255, 255, 255)),
-        ([f.box_xyxy for f in found], (0, 255, 255)),
-    ):
-        for left, top, right, bottom in boxes:
-            cv2.rectangle(picture, (int(left), int(top)), (int(right) - 1, int(bottom) - 1), paint, 1)
-    return picture
+def draw_boxes(image: UInt8Array, scene: Scene, found: list[Face]) -> UInt8Array:
+    """Draw true boxes in white and found ones in yellow."""
+    boxes = [(box, TRUE_BGR) for box in scene.face_boxes_xyxy.tolist()]
+    boxes += [(face.box_xyxy, FOUND_BGR) for face in found]
+    for (left, top, right, bottom), colour_bgr in boxes:
+        cv2.rectangle(image, (int(left), int(top)), (int(right) - 1, int(bottom) - 1), colour_bgr, 1)
+    return image
 
 
-def table(report: dict[str, Any]) -> str:
-    where = report["machine"]
+def table(report: Report) -> str:
     by_height = report["found_percent_by_height"]
-    return (
-        f"| faces | {' | '.join(by_height)} | all |\n|---|{'---|' * (len(by_height) + 1)}\n"
-        f"| found, % | {' | '.join(map(str, by_height.values()))} | {report['found_percent']} |\n\n"
-        f"{report['faces']} faces in {report['frames']} frames; {report['false_per_frame']:.3f} false faces a frame, "
-        f"{report['false_per_empty_frame']:.3f} in frames without any. {report['model']}, {report['engine']}, "
-        f"{where['cpu']}, {report['date']}. Made by `benchmarks/scenes.py`.\n"
+    return common.markdown_table(
+        ["faces", *by_height, "all"], [["found, %", *by_height.values(), report["found_percent"]]]
+    ) + common.footer(
+        "scenes",
+        report,
+        f"{report['faces']} faces in {report['frames']} frames; {report['false_per_frame']:.3f} false faces per frame, "
+        f"{report['false_per_empty_frame']:.3f} per frame without faces. `{report['model']}`, {report['engine']}.",
+        packages=(),
     )
 
 

@@ -1,7 +1,9 @@
-"""Puts tables of what benchmarks measured into the README and docs/, between the comments that name their files, and
-draws the pictures in results/.
+"""Write the tables and figures of all saved results into the pages.
 
-python benchmarks/tables.py [--check]
+    python benchmarks/tables.py [--check]
+
+In README.md, docs/, benchmarks/README.md and the model card, the text between `<!-- benchmarks/results/NAME.json -->`
+and `<!-- end -->` is replaced by the table of that file. Figures are written beside their results.
 """
 
 from __future__ import annotations
@@ -13,74 +15,79 @@ from pathlib import Path
 
 import ablation
 import accuracy
+import common
 import cpu
 import engines
 import estimates
 import loop
+import models
 import paper
 import peers
 import precision
 import rewrite
 import scenes
 
-from edge_segface.bench.plots import by_itself
+from edge_segface.bench.plots import svg_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "benchmarks/README.md", "edge_segface/assets/CARD.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
-PICTURES = {"loop": loop.picture, "paper": paper.picture, "peers": peers.picture}
 TABLES = {
-    "rewrite": rewrite.table,
-    "scenes": scenes.table,
     "ablation": ablation.table,
     "accuracy": accuracy.table,
     "cpu": cpu.table,
     "engines": engines.table,
     "estimates": estimates.table,
     "loop": loop.table,
+    "models": models.table,
     "paper": paper.table,
     "peers": peers.table,
     "precision": precision.table,
+    "rewrite": rewrite.table,
+    "scenes": scenes.table,
 }
+FIGURES = {"loop": loop.figure, "paper": paper.figure, "peers": peers.figure}
 
 
 def table_of(path: Path) -> str:
-    """`paper-some-gpu.json` is told by `paper`, as are all results of other machines."""
-    table: str = TABLES[path.stem.split("-")[0]](json.loads(path.read_text(encoding="utf-8")))
-    return table
+    """Return the table of a result. `paper-GPU.json`, from another machine, is laid out like `paper.json`."""
+    return TABLES[path.stem.split("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
 
-def filled(text: str) -> str:
-    def with_table(match: re.Match[str]) -> str:
+def with_tables(text: str) -> str:
+    """Return the text of a page with every table regenerated."""
+
+    def block(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{table_of(ROOT / match[1])}<!-- end -->"
 
-    return re.sub(r"<!-- (\S+\.json) -->\n.*?<!-- end -->", with_table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- (\S+\.json) -->\n.*?<!-- end -->", block, text, flags=re.DOTALL)
 
 
-def made() -> dict[Path, str]:
-    """Every page and picture as it should be."""
-    files = {page: filled(page.read_text(encoding="utf-8")) for page in PAGES}
-    for name, draw in PICTURES.items():
-        result = ROOT / "benchmarks" / "results" / f"{name}.json"
-        files[result.with_suffix(".svg")] = by_itself(draw(json.loads(result.read_text(encoding="utf-8"))))
+def generated_files() -> dict[Path, str]:
+    """Return every page and figure as it should be."""
+    files = {page: with_tables(page.read_text(encoding="utf-8")) for page in PAGES}
+    for name, figure in FIGURES.items():
+        files[common.result_path(name).with_suffix(".svg")] = svg_file(figure(common.read_result(name)))
     return files
 
 
 def main() -> int:
+    arguments = common.argument_parser(__doc__)
+    arguments.add_argument("--check", action="store_true", help="Write nothing; exit with 1 if a file is out of date.")
+    options = arguments.parse_args()
     stale = {
         path: content
-        for path, content in made().items()
+        for path, content in generated_files().items()
         if not path.exists() or path.read_text(encoding="utf-8") != content
     }
-    if "--check" in sys.argv:
-        for path in stale:
-            print(f"{path} is not what its JSON says")
-        return 1 if stale else 0
     for path, content in stale.items():
-        path.write_text(content, encoding="utf-8")
-    return 0
+        if options.check:
+            print(f"{path} is out of date; run: python benchmarks/tables.py")
+        else:
+            path.write_text(content, encoding="utf-8")
+    return 1 if options.check and stale else 0
 
 
 if __name__ == "__main__":

@@ -1,52 +1,56 @@
-"""Says when somebody puts on or takes off glasses, a hat, earrings or a necklace.
+"""Report when somebody puts on or takes off glasses, a hat, earrings or a necklace.
 
     python examples/alarm.py --source 0 [--seconds 0.5]
 
-A thing counts as worn once it has been seen on a face for a while, and as gone once it has not.
+A change is reported once it has lasted for --seconds.
 """
 
 import argparse
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
-from live import frames
+from live import open_stream
 
+from edge_segface import LabelSpace
 from edge_segface.face.tracker import TrackedFace
-from edge_segface.labels import LabelSpace
 
-WATCHED = ("glasses", "hat", "earring", "necklace")
-LEAST = 0.002  # of the square around a face
+ACCESSORIES = ("glasses", "hat", "earring", "necklace")
+MIN_SHARE = 0.002  # of the crop around a face, for an accessory to count as visible
 
 
 class Alarm:
+    """Remembers what each tracked face wears."""
+
     def __init__(self, space: LabelSpace, seconds: float) -> None:
-        self.ids = {part: space.id_of(part) for part in WATCHED if part in space.parts}
+        self.ids = {part: space.id_of(part) for part in ACCESSORIES if part in space.parts}
         self.seconds = seconds
         self.worn: dict[tuple[int, str], bool] = defaultdict(bool)
-        self.since: dict[tuple[int, str], float] = {}
+        self.changed_at_s: dict[tuple[int, str], float] = {}
 
-    def __call__(self, faces: list[TrackedFace], now_s: float) -> list[str]:
-        said = []
+    def update(self, faces: Sequence[TrackedFace], now_s: float) -> list[str]:
+        """Return a message for each accessory that was put on or taken off."""
+        messages = []
         for face in faces:
-            counts = np.bincount(face.labels.ravel(), minlength=256) / face.labels.size
+            shares = np.bincount(face.labels.ravel(), minlength=256) / face.labels.size
             for part, label in self.ids.items():
-                key, seen = (face.number, part), counts[label] > LEAST
-                if seen == self.worn[key]:
-                    self.since.pop(key, None)
-                elif now_s - self.since.setdefault(key, now_s) >= self.seconds:
-                    self.worn[key] = bool(seen)
-                    del self.since[key]
-                    said.append(f"face {face.number}: {part} {'on' if seen else 'off'}")
-        return said
+                key, visible = (face.number, part), bool(shares[label] > MIN_SHARE)
+                if visible == self.worn[key]:
+                    self.changed_at_s.pop(key, None)
+                elif now_s - self.changed_at_s.setdefault(key, now_s) >= self.seconds:
+                    self.worn[key] = visible
+                    del self.changed_at_s[key]
+                    messages.append(f"face {face.number}: {part} {'on' if visible else 'off'}")
+        return messages
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seconds", type=float, default=0.5)
-    asked, stream = frames(options)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seconds", type=float, default=0.5, help="Duration of a change (default: 0.5).")
+    options, stream = open_stream(arguments)
     alarm: Alarm | None = None
-    for _, classes, faces in stream:
-        alarm = alarm or Alarm(classes.space, asked.seconds)
-        for line in alarm(faces, time.monotonic()):
-            print(line, flush=True)
+    for result in stream:
+        alarm = alarm or Alarm(result.class_map.space, options.seconds)
+        for message in alarm.update(result.faces, time.monotonic()):
+            print(message, flush=True)

@@ -1,42 +1,43 @@
-"""Dyes hair and lips in a live picture, and keeps their light and shade.
+"""Dye hair and lips in a live video; light and shade stay.
 
     python examples/recolour.py --source 0 --hair 40,60,190 --lips 150,30,90
 
-Colours are red, green, blue. Runs until `q`, or writes a video with --out.
+Colours are red, green, blue. Runs until `q` is pressed, or writes a video with --out.
 """
 
 import argparse
 
 import cv2
 import numpy as np
-from live import frames, show
+from live import open_stream, show
 
-from edge_segface.frames import ClassMap
+from edge_segface import ClassMap
 
-SOFT_PX = 7
+SOFT_EDGE_PX = 7
 
 
-def dyed(image_bgr: np.ndarray, mask: np.ndarray, colour_rgb: tuple[int, ...], strength: float) -> np.ndarray:
-    """The colour takes the place of the picture's own; lightness stays, and the edge is soft."""
-    wanted = cv2.cvtColor(np.uint8([[colour_rgb[::-1]]]), cv2.COLOR_BGR2LAB)[0, 0]
+def dye(image_bgr: np.ndarray, mask: np.ndarray, colour_rgb: tuple[int, ...], strength: float) -> np.ndarray:
+    """Shift the colour of the masked pixels towards `colour_rgb`. Lightness stays, and the edge is soft."""
+    target_lab = cv2.cvtColor(np.uint8([[colour_rgb[::-1]]]), cv2.COLOR_BGR2LAB)[0, 0].astype(np.float32)
     lab = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2LAB).astype(np.float32)
-    soft = cv2.GaussianBlur(mask.astype(np.float32), (SOFT_PX, SOFT_PX), 0)[..., None] * strength
-    lab[..., 1:] += soft * (wanted[1:].astype(np.float32) - lab[..., 1:])
+    weight = cv2.GaussianBlur(mask.astype(np.float32), (SOFT_EDGE_PX, SOFT_EDGE_PX), 0)[..., None] * strength
+    lab[..., 1:] += weight * (target_lab[1:] - lab[..., 1:])
     return cv2.cvtColor(lab.astype(np.uint8), cv2.COLOR_LAB2BGR)
 
 
-def recoloured(image_bgr: np.ndarray, classes: ClassMap, hair: tuple[int, ...], lips: tuple[int, ...]) -> np.ndarray:
-    image_bgr = dyed(image_bgr, classes.mask("hair"), hair, 0.7)
-    return dyed(image_bgr, classes.mask("upper_lip") | classes.mask("lower_lip"), lips, 0.8)
+def recolour(image_bgr: np.ndarray, class_map: ClassMap, hair: tuple[int, ...], lips: tuple[int, ...]) -> np.ndarray:
+    """Return the image with dyed hair and lips."""
+    image_bgr = dye(image_bgr, class_map.mask("hair"), hair, 0.7)
+    return dye(image_bgr, class_map.mask("upper_lip") | class_map.mask("lower_lip"), lips, 0.8)
 
 
-def colour(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+def rgb(text: str) -> tuple[int, ...]:
+    return tuple(int(value) for value in text.split(","))
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--hair", type=colour, default=(150, 50, 160))
-    options.add_argument("--lips", type=colour, default=(200, 30, 60))
-    asked, stream = frames(options)
-    show((recoloured(image, classes, asked.hair, asked.lips) for image, classes, _ in stream), asked)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--hair", type=rgb, default=(150, 50, 160), help="Default: 150,50,160.")
+    arguments.add_argument("--lips", type=rgb, default=(200, 30, 60), help="Default: 200,30,60.")
+    options, stream = open_stream(arguments)
+    show((recolour(r.image_bgr, r.class_map, options.hair, options.lips) for r in stream), options)
