@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -21,6 +22,7 @@ from edge_segface.errors import TrainingError
 from edge_segface.evaluate import ScoreReport
 from edge_segface.labels import label_space
 from edge_segface.model.checkpoint import Weights
+from edge_segface.model.segface import SegFace
 from edge_segface.progress import NO_PROGRESS, Progress
 from edge_segface.signals import stop_on_signal
 from edge_segface.train.batches import AugmentedDataset, Batch, load_batches
@@ -81,13 +83,43 @@ def train(
     pixels = np.zeros((len(train_set), len(space)), dtype=np.int64)  # samples classes
     if recipe.needs_class_pixels:
         pixels = class_pixels(train_set)
-    batches = Batches(
-        repeat_factors(pixels > 0, recipe.repeat_threshold), recipe.seed, recipe.batch, recipe.epochs,
-        start_step=saved["step"] if saved else 0, rank=fabric.global_rank, processes=fabric.world_size,
-        accumulate=devices.accumulate,
-    )  # fmt: skip
+    batches = _make_batches(recipe, pixels, fabric, devices, saved["step"] if saved else 0)
     check_batches(batches, len(train_set))
+    trainer = _make_trainer(recipe, run, fabric, batches, train_set, val_set, pixels, data, resume=resume)
+    trainer.begin(saved)
+    augment = make_augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
+    samples = AugmentedDataset(augment, train_set.names, recipe.seed, recipe.consensus)
+    loader = load_batches(samples, batches, devices.workers, pin=fabric.device.type == "cuda")
+    return trainer.fit(loader, progress if fabric.is_global_zero else NO_PROGRESS)
 
+
+def _make_batches(
+    recipe: Recipe, pixels: npt.NDArray[np.int64], fabric: Fabric, devices: Devices, start_step: int
+) -> Batches:
+    return Batches(
+        repeat_factors(pixels > 0, recipe.repeat_threshold),
+        recipe.seed,
+        recipe.batch,
+        recipe.epochs,
+        start_step=start_step,
+        rank=fabric.global_rank,
+        processes=fabric.world_size,
+        accumulate=devices.accumulate,
+    )
+
+
+def _make_trainer(
+    recipe: Recipe,
+    run: RunFolder,
+    fabric: Fabric,
+    batches: Batches,
+    train_set: Dataset,
+    val_set: Dataset,
+    pixels: npt.NDArray[np.int64],
+    data: dict[str, Any],
+    *,
+    resume: bool,
+) -> Trainer:
     model = starting_network(recipe, resume=resume)
     ema = Ema(model, recipe.ema) if recipe.ema else None
     learner = make_learner(model, recipe, (pixels > 0).sum(axis=0), fabric.device)
@@ -98,31 +130,26 @@ def train(
     module, optimizer = fabric.setup(learner, make_optimizer(learner, recipe))
     if ema:
         ema.model.to(fabric.device)
-    weights = Weights(
-        model,
+    validated = Weights(
+        ema.model if ema else model,
         preset=recipe.preset,
-        space=space,
+        space=train_set.space,
         training_data=f"{len(train_set)} images of {train_set.kind} {train_set.root.name}, {recipe.epochs} epochs",
         licence=recipe.licence,
         warp=recipe.warp,
         size=recipe.size,
     )
-    trainer = Trainer(
+    return Trainer(
         fabric=fabric,
         recipe=recipe,
         run=run,
         data=data,
         module=module,
+        model=model,
         state=TrainingState(learner, ema, optimizer, fabric.strategy.precision),
         batches=batches,
-        weights=weights,
-        validator=Validator(fabric, val_set, replace(weights, model=ema.model if ema else model), recipe.size, run),
+        validator=Validator(fabric, val_set, validated, recipe.size, run),
     )
-    trainer.begin(saved)
-    augment = make_augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
-    samples = AugmentedDataset(augment, train_set.names, recipe.seed, recipe.consensus)
-    loader = load_batches(samples, batches, devices.workers, pin=fabric.device.type == "cuda")
-    return trainer.follow(loader, progress if fabric.is_global_zero else NO_PROGRESS)
 
 
 @dataclass(kw_only=True)
@@ -134,9 +161,9 @@ class Trainer:
     run: RunFolder
     data: dict[str, Any]  # identifies the images, in the saved state
     module: Any  # the learner, as Fabric wraps it
+    model: SegFace  # the network inside
     state: TrainingState
     batches: Batches
-    weights: Weights  # being trained
     validator: Validator
 
     def __post_init__(self) -> None:
@@ -154,7 +181,7 @@ class Trainer:
             self.save()
         self.log = MetricsLog(self.run, self.state.step)
 
-    def follow(self, loader: Iterator[Batch], progress: Progress) -> TrainingResult:
+    def fit(self, loader: Iterator[Batch], progress: Progress) -> TrainingResult:
         """Train from the current step to the last one, or until a signal."""
         state, stop, stopped = self.state, threading.Event(), False
         progress.stage("training", self.steps)
@@ -206,7 +233,7 @@ class Trainer:
         state.optimizer.step()
         state.optimizer.zero_grad()
         if state.ema:
-            state.ema.update(self.weights.model)
+            state.ema.update(self.model)
 
     def check_losses(self) -> float:
         """Wait for the device, raise if a loss since the last check is not finite, and return their mean total."""

@@ -16,6 +16,7 @@ from edge_segface.train.devices import Devices
 from edge_segface.train.loop import TrainingResult, train
 from edge_segface.train.recipe import Recipe, load_recipe
 from edge_segface.train.run_folder import RunFolder
+from tests.support.torch_threads import one_thread
 
 SIZE = 128
 TINY = (
@@ -49,15 +50,16 @@ def run_tiny(
     progress: Progress = NO_PROGRESS,
 ) -> TrainingResult:
     """Train on eight drawn faces, on one CPU process without workers unless given others."""
-    return train(
-        recipe or tiny_recipe(),
-        train_set or drawn_faces("train", 8),
-        drawn_faces("val", 2),
-        RunFolder(folder),
-        devices or Devices("cpu", workers=0),
-        resume=resume,
-        progress=progress,
-    )
+    with one_thread():
+        return train(
+            recipe or tiny_recipe(),
+            train_set or drawn_faces("train", 8),
+            drawn_faces("val", 2),
+            RunFolder(folder),
+            devices or Devices("cpu", workers=0),
+            resume=resume,
+            progress=progress,
+        )
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from edge_segface.model.torch_engine import TorchEngine
 from edge_segface.models import load_engine
 from edge_segface.train.balance import PixelSample, balance, tune_offsets
 from tests.conftest import run_cli
+from tests.support.datasets import write_folder
 from tools.make_weights import mean_weights
 
 
@@ -64,10 +65,10 @@ def overpredicting() -> Weights:
     return weights
 
 
-def test_balance_corrects_an_overpredicted_class_in_checkpoint_and_export(
+def test_balance_corrects_an_overpredicted_class_in_checkpoint_and_onnx(
     overpredicting: Weights, tmp_path: Path
 ) -> None:
-    faces = open_drawn("test")
+    faces = open_drawn("test").only(open_drawn("test").names[:20])
     before = evaluate(FaceParser(TorchEngine(overpredicting, 128)), faces).report()["f1"]["eye_g"]
     balanced = balance(overpredicting, faces, 128)
     assert balanced.offsets["eye_g"] <= -0.75
@@ -94,7 +95,8 @@ def test_balance_needs_long_tail_classes_and_two_images() -> None:
 
 
 def test_balance_command_prints_before_after_and_cross_validated_f1(tmp_path: Path) -> None:
-    options = ("--dataset", "drawn", "--split", "test", "--size", 128)
+    root = write_folder(tmp_path / "faces", 4)
+    options = ("--dataset", "folder", "--data", root, "--split", "all", "--size", 128, "--threads", 1)
     result = run_cli("balance", FOLDER / "edge.pt", "--out", tmp_path / "b.pt", *options)
     assert result.returncode == 0, result.stderr
     assert "cross-validated" in result.stderr

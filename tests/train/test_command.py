@@ -104,19 +104,22 @@ def test_wrong_commands_are_reported_before_torch_is_loaded(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_names_the_resume_option(tmp_path: Path) -> None:
-    changes = [word for change in (*TINY, "epochs=50") for word in ("--set", change)]
-    command = [sys.executable, "-m", "edge_segface", "train", "drawn", "--out", str(tmp_path / "run"), "--workers", "1"]
-    process = subprocess.Popen(
-        [*command, "--accelerator", "cpu", *changes], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    run = tmp_path / "run"
+    options = ("--dataset", "folder", "--data", write_folder(tmp_path / "faces", 8), "--accelerator", "cpu")
+    changes = (*TINY, "epochs=500", "train_split=all", "val_split=all")
+    command = [
+        sys.executable, "-m", "edge_segface", "train", "drawn", "--out", run, *options, "--workers", "1",
+        "--threads", "1", *(word for change in changes for word in ("--set", change)),
+    ]  # fmt: skip
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 300
-    while not (tmp_path / "run" / "last.pt").exists() and time.monotonic() < deadline:
+    while not (run / "last.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes, workers too
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "--resume" in errors
-    assert read_state(tmp_path / "run")["step"] > 0
+    assert read_state(run)["step"] > 0
 
 
 def test_recipes_are_listed_and_shown() -> None:

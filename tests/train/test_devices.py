@@ -12,7 +12,8 @@ import pytest
 from edge_segface.errors import TrainingError
 from edge_segface.train.devices import Devices, start_fabric
 from tests.conftest import ROOT, run_cli
-from tests.support.training import TINY, read_metrics, read_state
+from tests.support.datasets import write_folder
+from tests.support.training import SIZE, TINY, read_metrics, read_state
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
@@ -25,20 +26,22 @@ def test_unknown_accelerator_is_an_error_with_the_choices() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("started_by", ["fabric", "torchrun"])
 def test_two_processes_train_one_network(started_by: str, tmp_path: Path) -> None:
-    changes = [word for change in (*TINY, "epochs=1", "batch=64") for word in ("--set", change)]
+    run, data = tmp_path / "run", ("--dataset", "folder", "--data", write_folder(tmp_path / "faces", 12, size=128))
+    changes = (*TINY, "epochs=1", "train_split=all", "val_split=all")
     launcher, devices = (TORCHRUN, ()) if started_by == "torchrun" else ((), ("--devices", "2"))
-    train = ("-m", "edge_segface", "train", "drawn", "--out", str(tmp_path / "run"), "--workers", "0", "--threads", "1")
-    command = [sys.executable, *launcher, *train, "--accelerator", "cpu", *devices, *changes]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = [
+        sys.executable, *launcher, "-m", "edge_segface", "train", "drawn", "--out", run, *data, "--workers", "0",
+        "--threads", "1", "--accelerator", "cpu", *devices, *(word for change in changes for word in ("--set", change)),
+    ]  # fmt: skip
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("mean F1") == 1
-    records = read_metrics(tmp_path / "run")
-    assert [record["step"] for record in records] == [256 // 64]  # written by one process only
-    assert not any(key.startswith("module.") for key in read_state(tmp_path / "run")["learner"])
+    records = read_metrics(run)
+    assert [record["step"] for record in records] == [12 // 4]  # written by one process only
+    assert not any(key.startswith("module.") for key in read_state(run)["learner"])
 
     # The scores that both computed together are those that one process computes alone.
-    alone = run_cli("evaluate", tmp_path / "run" / "last.pt", "--dataset", "drawn", "--split", "val", "--size", 128,
-                    "--json", tmp_path / "alone.json")  # fmt: skip
+    alone = run_cli("evaluate", run / "last.pt", *data, "--size", SIZE, "--json", tmp_path / "alone.json")
     assert alone.returncode == 0, alone.stderr
     scores = json.loads((tmp_path / "alone.json").read_text())["f1"]
     for name, score in records[0]["val"]["f1"].items():

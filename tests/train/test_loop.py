@@ -38,6 +38,7 @@ def test_run_folder_contains_checkpoints_metrics_recipe_and_versions(finished_ru
     assert facts["data"]["train"]["pictures"] == 8
     assert "epochs: 2" in (finished_run / "recipe.yaml").read_text()
     assert any((finished_run / "tensorboard").iterdir())
+    assert read_state(finished_run)["step"] == STEPS
 
 
 def test_weights_depend_on_the_seed_alone(finished_run: Path, tmp_path: Path) -> None:
@@ -133,7 +134,3 @@ def test_batches_that_cannot_be_divided_or_filled(tmp_path: Path) -> None:
         run_tiny(tmp_path / "a", devices=Devices("cpu", accumulate=3, workers=0))
     with pytest.raises(TrainingError, match="8 images do not fill a batch of 64"):
         run_tiny(tmp_path / "b", tiny_recipe("batch=64"))
-
-
-def test_step_count_of_a_tiny_run(finished_run: Path) -> None:
-    assert read_state(finished_run)["step"] == STEPS
