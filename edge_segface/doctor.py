@@ -123,7 +123,7 @@ def _onnxruntime() -> Iterator[Finding]:
         providers = ", ".join(name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())
         return f"{ort.__version__}: {providers}"
 
-    yield _looked("runtime", "ONNX Runtime", look, "bad", "run: pip install onnxruntime")
+    yield _probe("runtime", "ONNX Runtime", look, "bad", "run: pip install onnxruntime")
 
 
 def _openvino() -> Finding:
@@ -133,7 +133,7 @@ def _openvino() -> Finding:
         can = ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         return f"{openvino.__version__.split('-')[0]}: {', '.join(core.available_devices)}; the CPU supports {can}"
 
-    return _looked("runtime", "OpenVINO", look, "missing", "run: pip install 'edge-segface[openvino]'")
+    return _probe("runtime", "OpenVINO", look, "missing", "run: pip install 'edge-segface[openvino]'")
 
 
 def _nvidia() -> Iterator[Finding]:
@@ -142,7 +142,7 @@ def _nvidia() -> Iterator[Finding]:
         if runtime == "tensorrt":
             remedy += ", or use JetPack's own in a venv made with --system-site-packages"
         title = TITLES[runtime]
-        yield _looked("runtime", title, lambda runtime=runtime: load_tensorrt(runtime).__version__, "missing", remedy)  # type: ignore[misc]
+        yield _probe("runtime", title, lambda runtime=runtime: load_tensorrt(runtime).__version__, "missing", remedy)  # type: ignore[misc]
 
     def look() -> str:
         cuda = open_cuda()
@@ -151,7 +151,7 @@ def _nvidia() -> Iterator[Finding]:
         cuda.close()
         return found
 
-    yield _looked("runtime", "NVIDIA GPU", look, "missing", "install its driver, and: pip install cuda-python")
+    yield _probe("runtime", "NVIDIA GPU", look, "missing", "install its driver, and: pip install cuda-python")
 
 
 def _cameras(root: Path) -> Iterator[Finding]:
@@ -162,7 +162,7 @@ def _cameras(root: Path) -> Iterator[Finding]:
     words = "with GStreamer" if with_gstreamer else "without GStreamer; gst-launch-1.0 is used instead"
     yield Finding("camera", "OpenCV", "good", f"{cv2.__version__}, {words}")
     if (tool := shutil.which("gst-launch-1.0")) is not None:
-        yield Finding("camera", "GStreamer", "good", _said([tool, "--version"]).splitlines()[0])
+        yield Finding("camera", "GStreamer", "good", _describe_devices([tool, "--version"]).splitlines()[0])
     else:
         remedy = "run: sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-good"
         yield Finding("camera", "GStreamer", "missing", "gst-launch-1.0 not found", remedy)
@@ -179,19 +179,19 @@ def _cameras(root: Path) -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     for name in BUNDLED:
 
-        def look(name: str = name) -> str:
+        def infer(name: str = name) -> str:
             with load_engine(name) as engine:
                 side = engine.spec.input_size
                 engine.infer(np.zeros((1, side, side, 3), np.uint8))
                 return f"runs in {engine.description}"
 
-        yield _looked("model", name, look, "bad", "reinstall edge-segface")
+        yield _probe("model", name, infer, "bad", "reinstall edge-segface")
 
 
-def _looked(group: str, part: str, look: Callable[[], str], otherwise: State, remedy: str) -> Finding:
+def _probe(group: str, part: str, probe: Callable[[], str], otherwise: State, remedy: str) -> Finding:
     """Return what `probe` finds; a part that is installed but fails is bad, whatever it is needed for."""
     try:
-        return Finding(group, part, "good", look())
+        return Finding(group, part, "good", probe())
     except ModuleNotFoundError as error:
         return Finding(group, part, otherwise, first_line(error), remedy)
     except EdgeSegfaceError as error:
@@ -201,7 +201,7 @@ def _looked(group: str, part: str, look: Callable[[], str], otherwise: State, re
         return Finding(group, part, "bad", f"{type(error).__name__}: {first_line(error)}", remedy)
 
 
-def _said(command: list[str]) -> str:
+def _describe_devices(command: list[str]) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

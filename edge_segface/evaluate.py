@@ -200,7 +200,7 @@ def predictions(parser: FaceParser, dataset: Dataset, fit: Fit) -> Iterator[tupl
                 points * (size / sample.labels.shape[1], size / sample.labels.shape[0])
                 for points, sample in zip(landmarks, samples, strict=True)
             ]
-        for sample, labels in zip(samples, parser.parse_squares(crops, landmarks), strict=True):
+        for sample, labels in zip(samples, parser.parse_crops(crops, landmarks), strict=True):
             height, width = sample.labels.shape
             yield sample, resize_labels(labels, (width, height))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_segface.errors import FetchError, MissingExtra, first_line
-from edge_segface.files import cache_folder, cannot_write, make_folder, sha256_of, write_text
+from edge_segface.files import cache_folder, make_folder, sha256_of, write_error, write_text
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _download(source: Source, target: Path, record_path: Path, sha256: str | Non
         part = target.with_name(f".{target.stem}-{(metadata.etag or 'unknown')[:16]}.part")
         _append_rest(metadata.location, part, metadata.size, target.name)
     except PermissionError as error:
-        raise cannot_write(target, error) from error
+        raise write_error(target, error) from error
     except (hub.errors.HfHubHTTPError, hub.errors.OfflineModeIsEnabled, OSError) as error:
         raise _unreachable(source, target, error) from error
     except (

@@ -15,15 +15,15 @@ from edge_segface.errors import OutputError
 
 
 @contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` if the block succeeds, remove it otherwise."""
     target = target.resolve()  # a symbolic link is kept and its target replaced
-    make_room(target)
+    check_target(target)
     temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
-        raise cannot_write(target, error) from error
+        raise write_error(target, error) from error
     try:
         yield temporary
         signals.exit_if_received()
@@ -31,22 +31,22 @@ def written_whole(target: Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename is not None and Path(error.filename) != temporary:
             raise  # another file that the block opened
-        raise cannot_write(target, error) from error
+        raise write_error(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_place(target: Path) -> None:
     """Raise OutputError unless a file can be written there; call it before hours of work."""
-    make_room(target)
+    check_target(target)
     try:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise cannot_write(target, error) from error
+        raise write_error(target, error) from error
 
 
-def make_room(target: Path) -> None:
+def check_target(target: Path) -> None:
     """Create the folder of a file; raise if something that is not a regular file is in its place."""
     if target.exists() and not target.is_file():
         found = "a folder" if target.is_dir() else "not a regular file"
@@ -55,13 +55,13 @@ def make_room(target: Path) -> None:
 
 
 def write_text(text: str, target: Path) -> None:
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(content: bytes | memoryview, target: Path) -> None:
     """Write and sync to disk before returning, so that a power cut leaves the old or the new content."""
-    with written_whole(target) as temporary, open(temporary, "wb") as file:
+    with atomic_write(target) as temporary, open(temporary, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -71,10 +71,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise write_error(folder, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> OutputError:
+def write_error(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write {path}", found=error.strerror or error, remedy="choose a writable place with free space"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.errors import ImageError, OutputError, first_line
-from edge_segface.files import written_whole
+from edge_segface.files import atomic_write
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array, check_image
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
@@ -48,7 +48,7 @@ def read_image(path: Path) -> UInt8Array:
 
 def write_image(image: UInt8Array, path: Path) -> None:
     """Write a BGR or single-channel image in the format of the suffix."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         done, encoded = cv2.imencode(path.suffix, image)
         if not done:
             raise OutputError(f"cannot encode {path}", remedy="name a .png or .jpg file")

@@ -37,11 +37,6 @@ class ConfusionMatrix:
         pairs = row.astype(np.intp) * classes + column
         self.counts += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
-    def merge(self, other: ConfusionMatrix) -> None:
-        if other.space != self.space:
-            raise LabelError("only counts of one label space can be added", found=other.space.name)
-        self.counts += other.counts
-
     def f1(self) -> Scores:
         """Return 2 TP / (truth + prediction) of each class."""
         return _percent(2 * self._hits, self._truth + self._predicted)

@@ -33,11 +33,13 @@ def package_for_triton(model: str | Path, out: Path, *, most: int = 8, wait_us: 
     Requests are batched up to `most` images; each waits at most `wait_us` microseconds.
     """
     path = resolve(model).path
-    served = _served(path, most)
+    served = _triton_model(path, most)
     folder = _new_folder(out, served.spec)
     write_bytes(path.read_bytes(), folder / "1" / served.file)
     _write_labels(served.spec, folder)
-    write_text(config_of(served, wait_us), folder / "config.pbtxt")  # last: Triton does not serve a half-written folder
+    write_text(
+        triton_config(served, wait_us), folder / "config.pbtxt"
+    )  # last: a folder without it is not served
     return folder
 
 
@@ -77,7 +79,7 @@ def _write_labels(spec: ModelSpec, folder: Path) -> None:
     write_text("".join(f"{name}\n" for name in spec.class_names), folder / "labels.txt")
 
 
-def _served(path: Path, most: int) -> TritonModel:
+def _triton_model(path: Path, most: int) -> TritonModel:
     if path.suffix.lower() == ".onnx":
         load_engine(path).close()  # raises if the file is unusable
         return TritonModel("onnxruntime", "model.onnx", spec_of(path), None, most)
@@ -96,7 +98,7 @@ def _served(path: Path, most: int) -> TritonModel:
     )
 
 
-def config_of(served: TritonModel, wait_us: int) -> str:
+def triton_config(served: TritonModel, wait_us: int) -> str:
     spec, side = served.spec, served.spec.input_size
     shapes = {
         "image": [side, side, 3],
@@ -121,9 +123,9 @@ def config_of(served: TritonModel, wait_us: int) -> str:
     ]
     if served.fixed is None and served.most > 1:
         lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {wait_us} }}")
-    told = {"label_space": spec.label_space, "precision": spec.precision, "made_by": spec.made_by}
+    facts = {"label_space": spec.label_space, "precision": spec.precision, "made_by": spec.made_by}
     lines += [
-        f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}' for key, value in told.items()
+        f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}' for key, value in facts.items()
     ]
     return "\n".join(lines) + "\n"
 

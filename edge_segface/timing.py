@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-
 FINEST_S = 1e-7
 STEP = math.log(1.005)
 BINS = math.ceil(math.log(1e4 / FINEST_S) / STEP)  # up to hours
@@ -30,17 +28,13 @@ class Durations:
         place = int(math.log(max(seconds, FINEST_S) / FINEST_S) / STEP)
         self._bins[min(place, BINS - 1)] += 1
 
-    @property
-    def mean_s(self) -> float:
-        return self.total_s / self.count if self.count else math.nan
-
     def percentile_s(self, percent: float) -> float:
         """Return a percentile, accurate to 0.5 %."""
-        wanted = max(1, math.ceil(self.count * percent / 100))
-        seen = 0
+        target = max(1, math.ceil(self.count * percent / 100))
+        counted = 0
         for place, count in enumerate(self._bins):
-            seen += count
-            if seen >= wanted:
+            counted += count
+            if counted >= target:
                 return FINEST_S * math.exp((place + 0.5) * STEP)
         return math.nan
 
@@ -101,8 +95,3 @@ class Stopwatch:
 
     def stages_ms(self) -> dict[str, dict[str, float]]:
         return {name: durations.percentiles_ms() for name, durations in list(self.stages.items())}
-
-
-def percentiles_ms(seconds: list[float]) -> dict[str, float]:
-    values = np.percentile(np.array(seconds) * 1000, [50, 90, 99])
-    return {name: round(float(value), 3) for name, value in zip(("p50", "p90", "p99"), values, strict=True)}

@@ -14,11 +14,10 @@ def test_scores_match_an_independent_count_pooled_over_pictures() -> None:
     predicted = np.where(generator.random(truth.shape) < 0.7, truth, generator.integers(0, 11, truth.shape)).astype(
         "u1"
     )
-    matrix, other = ConfusionMatrix(LAPA11), ConfusionMatrix(LAPA11)
+    matrix = ConfusionMatrix(LAPA11)
     for index in range(3):
         matrix.update(predicted[index], truth[index])
-    other.update(predicted[3:], truth[3:])
-    matrix.merge(other)
+    matrix.update(predicted[3:], truth[3:])
     for k in range(11):
         hit = ((predicted == k) & (truth == k)).sum()
         assert matrix.f1()[k] == pytest.approx(200 * hit / ((predicted == k).sum() + (truth == k).sum()))
@@ -44,5 +43,3 @@ def test_wrong_ids_and_shapes_are_named() -> None:
         matrix.update(np.zeros(4, np.uint8), np.full(4, 11, np.uint8))
     with pytest.raises(LabelError, match="the same shape"):
         matrix.update(np.zeros(4, np.uint8), np.zeros(5, np.uint8))
-    with pytest.raises(LabelError, match="one label space"):
-        matrix.merge(ConfusionMatrix(CELEBAMASK19))

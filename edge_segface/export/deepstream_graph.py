@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_segface.engine.base import check_has_labels
 from edge_segface.engine.onnxruntime import spec_of
-from edge_segface.files import written_whole
+from edge_segface.files import atomic_write
 
 
 def write_planes_graph(source: Path, out: Path) -> None:
@@ -43,5 +43,5 @@ def write_planes_graph(source: Path, out: Path) -> None:
     graph.output.append(helper.make_tensor_value_info("planes", TensorProto.FLOAT, ["n", classes, side, side]))
     model.doc_string = f"{spec.name} of edge-segface, {spec.label_space}, {spec.precision}; for Gst-nvinfer"
     onnx.checker.check_model(model, full_check=True)
-    with written_whole(out) as temporary:
+    with atomic_write(out) as temporary:
         onnx.save(model, temporary)

@@ -15,7 +15,7 @@ from edge_segface import __version__
 from edge_segface.errors import OutputError
 from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.parity import FULL, HALVES, Parity, check_parity
-from edge_segface.files import written_whole
+from edge_segface.files import atomic_write
 from edge_segface.model.checkpoint import Weights
 from edge_segface.spec import ModelSpec, check_size
 
@@ -49,7 +49,7 @@ def export_onnx(
     stored = ", weights in 16 bits" if half_weights else ""
     made_by = f"edge-segface {__version__}, torch {torch.__version__}{stored}"
     spec = weights.spec(out.stem, size, OUTPUTS[outputs], made_by)
-    with written_whole(out) as temporary:
+    with atomic_write(out) as temporary:
         write_graph(DeployGraph(weights.model, size, spec.outputs), size, spec.outputs, temporary)
         model = onnx.load(temporary)
         if half_weights:

@@ -83,7 +83,7 @@ class FaceFinder:
 
     def _parse(self, image_bgr: UInt8Array, rois: Sequence[RoI]) -> UInt8Array:
         size = self.parser.spec.input_size
-        return self.parser.parse_squares(np.stack([crop(image_bgr, roi, size) for roi in rois]))
+        return self.parser.parse_crops(np.stack([crop(image_bgr, roi, size) for roi in rois]))
 
 
 def best_match(faces: Iterable[Face], other: Face) -> Face | None:

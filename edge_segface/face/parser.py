@@ -88,7 +88,7 @@ class FaceParser:
                 raise InputError("a region must be an RoI", found=roi, remedy="make one with RoI.from_box_xyxy")
         if not images_bgr:
             return []
-        squares = self.parse_squares(
+        squares = self.parse_crops(
             np.stack([crop(image, roi, self.spec.input_size) for image, roi in zip(images_bgr, rois, strict=True)]),
             None if landmarks is None else [
                 self._in_crop(points, roi) for points, roi in zip(landmarks, rois, strict=True)
@@ -99,7 +99,7 @@ class FaceParser:
             for image, roi, square in zip(images_bgr, rois, squares, strict=True)
         ]
 
-    def parse_squares(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
+    def parse_crops(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
         """Parse crops (n, s, s, 3) of the model's input size to labels (n, s, s); landmarks in pixels of the crops."""
         if self.spec.warp is None:
             if landmarks is not None:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, helper
 
 from edge_segface.errors import ModelError, QuantizeError
-from edge_segface.files import written_whole
+from edge_segface.files import atomic_write
 from edge_segface.quantize.graph_edit import with_stored_fp32, with_stored_int8
 from edge_segface.quantize.lint import lint
 from edge_segface.spec import ModelSpec
@@ -36,7 +36,7 @@ class QuantizedModel:
                 remedy="please report this with the version of nvidia-modelopt",
             )  # fmt: skip
         helper.set_model_props(model, self.spec.metadata())
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             onnx.save(model, temporary)
 
 

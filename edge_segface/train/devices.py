@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 from edge_segface.errors import EdgeSegfaceError, TrainingError, first_line
-from edge_segface.files import cannot_write
+from edge_segface.files import write_error
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -69,6 +69,6 @@ def on_rank_zero(fabric: Fabric, action: Callable[[], None], folder: Path) -> No
         except EdgeSegfaceError as error:
             failure = error
         except OSError as error:  # raised by TensorBoard
-            failure = cannot_write(folder, error)
+            failure = write_error(folder, error)
     if any_rank(fabric, failure is not None):
         raise failure or TrainingError("the first process failed")

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge_segface import __version__
 from edge_segface.errors import CheckpointError, OutputError, TrainingError
-from edge_segface.files import cannot_write, make_folder, write_bytes, write_text
+from edge_segface.files import make_folder, write_bytes, write_error, write_text
 from edge_segface.train.recipe import Recipe, differences, recipe_from, recipe_text, to_plain
 
 PACKAGES = ("edge-segface", "torch", "timm", "lightning-fabric", "numpy", "opencv-python")
@@ -101,7 +101,7 @@ class RunFolder:
             with open(self.metrics, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise cannot_write(self.metrics, error) from error
+            raise write_error(self.metrics, error) from error
 
 
 def _step_of(line: str) -> float:

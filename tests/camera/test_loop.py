@@ -160,9 +160,9 @@ def test_a_source_that_breaks_off_comes_back(parser: FaceParser) -> None:
     before = threading.active_count()
     report = CameraLoop(parser, Breaking, settings=LoopSettings(frames=9), on_message=said.append).run()
     assert report["reconnects"] >= 2
-    assert any("the camera is unplugged; trying again" in line for line in said)
+    assert any("the camera is unplugged; reconnecting" in line for line in said)
     assert any("the camera is busy; next try in 0.4 s" in line for line in said)
-    assert any(line.startswith("back: ") for line in said)
+    assert any(line.startswith("reconnected: ") for line in said)
     assert threading.active_count() == before
 
 
@@ -332,7 +332,7 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_loop(parser: FacePar
     assert report["frames"] == 40
     assert counting.seen == list(range(40))
     assert frames_in(tmp_path / "r.avi") == 14
-    assert any("stops after 15 frames, because the disk is nearly full" in line for line in said)
+    assert any("stops after 15 frames because the disk is nearly full" in line for line in said)
     with pytest.raises(SinkError, match="nearly full"):
         Recording(tmp_path / "s.avi", 30, live=False, reserve_bytes=2 * free)
 

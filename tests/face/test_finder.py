@@ -33,7 +33,7 @@ class Knows:
         self.rois.append(roi)
         return np.zeros((size, size, 3), np.uint8)
 
-    def parse_squares(self, squares: np.ndarray) -> np.ndarray:
+    def parse_crops(self, squares: np.ndarray) -> np.ndarray:
         self.looks.append(len(squares))
         rois, self.rois = self.rois, []
         return np.stack([self.seen(roi) for roi in rois])

@@ -134,7 +134,7 @@ def print_spec(spec: ModelSpec) -> None:
     stdout.print(table)
 
 
-def print_speed(timed: Sequence[RuntimeLatency], source: str, lowered: Path) -> None:
+def print_speed(timed: Sequence[RuntimeLatency], source: str, quantized: Path) -> None:
     """Print the latency of both files on this machine, and which one to use here."""
     stdout.print(
         "latency on this processor: "
@@ -143,7 +143,7 @@ def print_speed(timed: Sequence[RuntimeLatency], source: str, lowered: Path) -> 
     fastest = min(timed, key=lambda one: one.ratio)
     if fastest.model == source:
         warn(
-            f"{lowered} is slower than {source} here: on this processor run {source} in {fastest.runtime}; "
+            f"{quantized} is slower than {source} here: on this processor run {source} in {fastest.runtime}; "
             "lower precision pays on GPUs, with TensorRT"
         )
 

@@ -89,7 +89,7 @@ class OpenVinoEngine:
         images = check_images(images, self.spec)
         with self._lock:
             queue = self._queue
-            found = one_by_one(self._request, images) if queue is None else side_by_side(queue, images)
+            found = infer_sequential(self._request, images) if queue is None else side_by_side(queue, images)
         outputs = zip(*found, strict=True)
         return {
             name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
@@ -108,11 +108,11 @@ class OpenVinoEngine:
         self.close()
 
 
-def one_by_one(request: ov.InferRequest, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
+def infer_sequential(request: ov.InferRequest, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
     found = []
     for index in range(len(images)):
         request.infer({0: images[index : index + 1]}, share_inputs=True)
-        found.append(results_of(request))
+        found.append(copy_results(request))
     return found
 
 
@@ -120,7 +120,7 @@ def side_by_side(queue: ov.AsyncInferQueue, images: UInt8Array) -> list[list[npt
     found: list[list[npt.NDArray[Any]]] = [[]] * len(images)
 
     def keep(request: ov.InferRequest, index: int) -> None:
-        found[index] = results_of(request)
+        found[index] = copy_results(request)
 
     queue.set_callback(keep)
     for index in range(len(images)):
@@ -129,7 +129,7 @@ def side_by_side(queue: ov.AsyncInferQueue, images: UInt8Array) -> list[list[npt
     return found
 
 
-def results_of(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
+def copy_results(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
     """Copy the results: the next image overwrites the request's memory."""
     return [tensor.data.copy() for tensor in request.output_tensors]
 

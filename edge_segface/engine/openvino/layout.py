@@ -78,7 +78,7 @@ def resize_as_planes(model: ov.Model) -> None:
         if scales is None:
             continue
         planes = resized(ops.transpose(node.input_value(0), np.array(TO_PLANES)).output(0), scales, node)
-        if (choice := choice_behind(node)) is not None:
+        if (choice := following_topk(node)) is not None:
             choose(choice, planes)
         else:
             node.output(0).replace(ops.transpose(planes, np.array(TO_PIXELS)).output(0))
@@ -92,7 +92,7 @@ def choose_over_planes(model: ov.Model) -> None:
         product = node.input_value(0).get_node()
         if kind(node.input_value(0)) != "MatMul" or len(product.output(0).get_target_inputs()) != 1:
             continue
-        if not chooses_last(node):
+        if not selects_over_last(node):
             continue
         turned = product.get_attributes()
         planes = ops.matmul(
@@ -128,7 +128,7 @@ def divide_after_product(model: ov.Model) -> None:
             user.replace_source_output(divided.output(0))
 
 
-def choice_behind(resize: ov.Node) -> ov.Node | None:
+def following_topk(resize: ov.Node) -> ov.Node | None:
     """Return the TopK over classes if the resized rows go into it and nowhere else."""
     node = resize
     for expected in ("Reshape", "TopK"):
@@ -136,10 +136,10 @@ def choice_behind(resize: ov.Node) -> ov.Node | None:
         if len(users) != 1 or users[0].get_node().get_type_name() != expected:
             return None
         node = users[0].get_node()
-    return node if chooses_last(node) else None
+    return node if selects_over_last(node) else None
 
 
-def chooses_last(choice: ov.Node) -> bool:
+def selects_over_last(choice: ov.Node) -> bool:
     """Return whether a TopK picks the single largest value along the last axis of (b p c)."""
     asked, count = choice.get_attributes(), choice.input_value(1)
     return asked["axis"] in (-1, 2) and asked["mode"] == "max" and is_constant(count) and values(count) == 1

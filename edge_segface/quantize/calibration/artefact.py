@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_segface.errors import CalibrationError, first_line
-from edge_segface.files import written_whole
+from edge_segface.files import atomic_write
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
 from edge_segface.typed import from_plain
@@ -66,7 +66,7 @@ class CalibrationSet:
         """Write the set as a compressed .npz file."""
         check_suffix(path)
         info = json.dumps({"format": FORMAT, **asdict(self.info)})
-        with written_whole(path) as temporary, open(temporary, "wb") as file:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, images=self.images_bgr, facts=np.array(info))
 
     @classmethod

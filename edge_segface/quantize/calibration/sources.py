@@ -59,7 +59,7 @@ def from_frames(frames: Iterable[NamedFrame], parser: FaceParser) -> Iterator[La
             continue
         rois = [RoI.whole((frame.shape[0], frame.shape[1])), *(face.roi for face in finder(frame))]
         crops = np.stack([crop(frame, roi, size) for roi in rois])
-        for number, (image, labels) in enumerate(zip(crops, parser.parse_squares(crops), strict=True)):
+        for number, (image, labels) in enumerate(zip(crops, parser.parse_crops(crops), strict=True)):
             yield f"{name}#{number}" if number else name, image, labels
     if not count:
         raise CalibrationError("there are no frames to calibrate on", remedy="give images, a video or a camera")
