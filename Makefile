@@ -27,7 +27,7 @@ format: .venv/dev
 
 # The documentation site, in build/site.
 docs: .venv/docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The wheel and the source distribution, in dist/.
 dist: .venv/base

@@ -166,7 +166,7 @@ def _load_checkpoint(
 ) -> Engine:
     if runtime is not None:
         raise ModelError(
-            f"{runtime} does not run checkpoints", found=path, remedy="export it, or leave the runtime out"
+            f"{runtime} does not run checkpoints", found=path, remedy=f"run: edge-segface export {path} --out F.onnx"
         )
     check_torch()
     import torch

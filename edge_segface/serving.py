@@ -37,9 +37,7 @@ def package_for_triton(model: str | Path, out: Path, *, most: int = 8, wait_us: 
     folder = _new_folder(out, served.spec)
     write_bytes(path.read_bytes(), folder / "1" / served.file)
     _write_labels(served.spec, folder)
-    write_text(
-        triton_config(served, wait_us), folder / "config.pbtxt"
-    )  # last: a folder without it is not served
+    write_text(triton_config(served, wait_us), folder / "config.pbtxt")  # last: a folder without it is not served
     return folder
 
 

@@ -106,7 +106,7 @@ def test_finding(tmp_path: Path, drawn_face: np.ndarray) -> None:
         find_images(["x" * 5000])
     assert find_images([str(b), str(tmp_path / "sub" / ".." / "b.png")]) == [b]
     (tmp_path / "bare" / "folder.png").mkdir(parents=True)
-    with pytest.raises(ImageError, match="no image in .*bare; it should hold"):
+    with pytest.raises(ImageError, match="no image in .*bare; it should contain"):
         find_images([str(tmp_path / "bare")])
 
 

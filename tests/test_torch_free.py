@@ -88,7 +88,8 @@ def test_a_dataset_is_scored_without_torch(base_python: Path, tmp_path: Path) ->
     assert json.loads((tmp_path / "r.json").read_text())["pictures"] == 32
 
 
-def test_the_training_wing_says_what_to_install(base_python: Path, tmp_path: Path) -> None:
+def test_training_commands_name_the_extra_to_install(base_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"a checkpoint")
     for arguments in (
         ["export", "x.pt", "--out", "x.onnx"],
         ["fetch", "segface-mobilenet-celeb-512"],

@@ -45,7 +45,7 @@ def read_mask(path: Path) -> UInt8Array:
 def check_ids(labels: UInt8Array, space: LabelSpace) -> UInt8Array:
     """Return the labels; raise if they hold ids that the label space lacks."""
     if labels.max(initial=0) >= len(space):
-        raise SampleError(f"mask with ids beyond {space.name}", found=f"id {labels.max()}")
+        raise SampleError(f"mask with ids outside {space.name}", found=f"id {labels.max()}")
     return labels
 
 
