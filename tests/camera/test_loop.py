@@ -27,6 +27,7 @@ from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sinks import Masks, Recording, Sink, letterbox
 from edge_segface.camera.sources import CameraRequest, DemoSource, open_source
 from edge_segface.camera.sources.gstreamer import GstSource
+from edge_segface.camera.sources.pipelines import Pipeline, user_pipeline
 from edge_segface.camera.stream import parse_stream
 from edge_segface.errors import ModelError, SinkError, SourceError
 from edge_segface.face.parser import FaceParser
@@ -38,6 +39,7 @@ from edge_segface.regions import Face
 from edge_segface.timing import Durations, Rate, Stopwatch
 from tests.conftest import assert_one_line_error, run_cli
 from tests.support.gstreamer import needs_gstreamer
+from tests.support.images import read_png
 from tests.support.video_files import all_of, write_video
 
 
@@ -229,7 +231,7 @@ def test_stop_is_heard_while_a_camera_is_waited_for() -> None:
 
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb, which stands in for a screen, is not installed")
 def test_a_window_shows_the_picture_and_q_ends_it(tmp_path: Path) -> None:
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-noreset", "-fbdir", tmp_path]
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-noreset", "-fbdir", str(tmp_path)]
     screen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert screen.stdout is not None
     environment = {**os.environ, "DISPLAY": ":" + screen.stdout.readline().strip(), "QT_QPA_PLATFORM": "xcb"}
@@ -298,7 +300,7 @@ def test_a_picture_changes_its_size_while_it_is_recorded(
 
     report = CameraLoop(parser, partial(open_source, str(tmp_path / "in")), sinks).run()
     assert report["frames"] == frames_in(out) == 4
-    shapes = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape for path in sorted(masks.iterdir())]
+    shapes = [read_png(path).shape for path in sorted(masks.iterdir())]
     assert shapes == [(352, 352), (360, 640), (4320, 7680), (300, 200)]
 
 
@@ -433,9 +435,7 @@ def test_a_camera_whose_process_is_killed_comes_back_and_the_recording_goes_on(
     assert threading.active_count() == before
 
 
-def open_pipeline(text: str):
-    from edge_segface.camera.sources.pipelines import user_pipeline
-
+def open_pipeline(text: str) -> Pipeline:
     return user_pipeline(text.removeprefix("gst:"))
 
 
@@ -455,7 +455,7 @@ def test_webcam_command(tmp_path: Path) -> None:
     assert {"engine_fps", "glass_to_result_fps", "stages_ms", "dropped", "paper_fps"} <= set(written)
     assert written["flicker_percent"]["without"] >= 0
     assert len(list(masks.iterdir())) == frames_in(tmp_path / "r.mkv") == 12
-    ids = cv2.imread(str(masks / "000011.png"), cv2.IMREAD_UNCHANGED)
+    ids = read_png(masks / "000011.png")
     assert CELEBAMASK19.id_of("nose") in ids
 
 

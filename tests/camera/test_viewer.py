@@ -34,6 +34,7 @@ from edge_segface.frames import ClassMap, Frame
 from edge_segface.image_io import read_image
 from edge_segface.labels import CELEBAMASK19
 from tests.conftest import CHROMIUM
+from tests.support.images import read_png
 
 pytest.importorskip("uvicorn", reason="uvicorn (extra viewer) is not installed")
 HAIR = CELEBAMASK19.id_of("hair")
@@ -73,6 +74,8 @@ def read_message(read: Callable[[int], bytes]) -> tuple[dict[str, Any], np.ndarr
     lengths = struct.unpack(">III", read(12))
     numbers, jpeg, png = (read(length) for length in lengths)
     image, labels = (cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_UNCHANGED) for part in (jpeg, png))
+    assert image is not None
+    assert labels is not None
     return json.loads(numbers), image, labels
 
 
@@ -269,7 +272,7 @@ def test_page_works_in_a_browser(served_loop: tuple[subprocess.Popen[str], str],
         with page.expect_download() as download:
             page.click("#snapshot")
         download.value.save_as(tmp_path / "snapshot.png")
-        assert cv2.imread(str(tmp_path / "snapshot.png")).shape == (480, 640, 3)
+        assert read_png(tmp_path / "snapshot.png", cv2.IMREAD_COLOR).shape == (480, 640, 3)
         page.set_viewport_size({"width": 390, "height": 844})  # a phone
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert not errors

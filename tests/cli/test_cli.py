@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +18,7 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
 from tests.conftest import assert_one_line_error, run_cli
+from tests.support.images import read_png
 
 
 def test_parse_writes_ids_and_overlays_and_goes_on_after_a_bad_file(tmp_path: Path, drawn_face: np.ndarray) -> None:
@@ -34,7 +34,7 @@ def test_parse_writes_ids_and_overlays_and_goes_on_after_a_bad_file(tmp_path: Pa
     assert "1 failed: " in result.stderr
     assert "Traceback" not in result.stderr
     assert sorted(item.name for item in out.iterdir()) == ["a.overlay.jpg", "a.png", "b.overlay.jpg", "b.png"]
-    ids = cv2.imread(str(out / "a.png"), cv2.IMREAD_UNCHANGED)
+    ids = read_png(out / "a.png")
     with FaceParser() as parser:
         assert np.array_equal(ids, parser(read_image(photos / "a.jpg")).labels)
 
@@ -43,7 +43,7 @@ def test_parse_into_another_label_space(tmp_path: Path) -> None:
     assert run_cli("parse", PORTRAIT, "--out", tmp_path / "own", "--no-overlay").returncode == 0
     result = run_cli("parse", PORTRAIT, "--out", tmp_path / "raw", "--labels", "celebamask19-raw")
     assert result.returncode == 0, result.stderr
-    own, raw = (cv2.imread(str(tmp_path / name / "portrait.png"), cv2.IMREAD_UNCHANGED) for name in ("own", "raw"))
+    own, raw = (read_png(tmp_path / name / "portrait.png") for name in ("own", "raw"))
     assert np.array_equal(remap_table(CELEBAMASK19, CELEBAMASK19_RAW)[own], raw)
     assert [item.name for item in (tmp_path / "own").iterdir()] == ["portrait.png"]
     lapa = run_cli("parse", PORTRAIT, "--out", tmp_path / "lapa", "--labels", "lapa11")
@@ -167,4 +167,4 @@ def test_demo_report_has_the_promised_keys(tmp_path: Path) -> None:
     assert {"hair", "skin", "nose", "left_eye", "right_eye"} <= set(report["shares"])
     assert set(report["stages_ms"]) == {"capture", "crop", "infer", "track", "paste", "draw", "sink"}
     assert report["faces_per_frame"] >= 1
-    assert cv2.imread(str(tmp_path / "demo.png")).shape[0] == 480
+    assert read_png(tmp_path / "demo.png").shape[0] == 480

@@ -19,6 +19,7 @@ from edge_segface.errors import DatasetError
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW
 from edge_segface.progress import NoProgress
 from tests.support.datasets import write_folder
+from tests.support.images import read_png
 
 
 @dataclass
@@ -55,7 +56,7 @@ def test_unusable_samples_are_counted_and_named_or_skipped(tmp_path: Path) -> No
     (root / "masks" / "001.png").unlink()
     (root / "images" / "002.jpg").unlink()
     (root / "images" / "003.jpg").write_bytes(b"not an image")
-    mask = cv2.imread(str(root / "masks" / "004.png"), cv2.IMREAD_GRAYSCALE)
+    mask = read_png(root / "masks" / "004.png")
     mask[0, 0] = 19
     cv2.imwrite(str(root / "masks" / "004.png"), mask)
     cv2.imwrite(str(root / "masks" / "005.png"), mask[32:])
