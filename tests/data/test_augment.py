@@ -19,6 +19,7 @@ from edge_segface.data.synthetic.drawn import open_drawn
 from edge_segface.errors import ImageError
 from edge_segface.frames import RoI, crop
 from edge_segface.labels import CELEBAMASK19
+from tests.support.datasets import landmarks_of
 
 SPACE = CELEBAMASK19
 PALETTE = np.random.default_rng(0).integers(60, 200, (19, 3)).astype(np.uint8)
@@ -156,10 +157,11 @@ def test_mirroring_swaps_left_and_right_parts_only(faces: Dataset) -> None:
 def test_landmarks_follow_the_lapa_augmentation(faces: Dataset) -> None:
     sample = faces[1]
     dots = np.zeros((192, 192), np.uint8)
-    for number, (x, y) in enumerate(np.rint(sample.landmarks_xy).astype(int), 1):
+    for number, (x, y) in enumerate(np.rint(landmarks_of(sample)).astype(int), 1):
         dots[y - 2 : y + 3, x - 2 : x + 3] = number
     image, labels, landmarks = lapa_affine(replace(sample, labels=dots), 256, np.random.default_rng(9))
     assert image.shape == (256, 256, 3)
+    assert landmarks is not None
     for number, point in enumerate(landmarks, 1):
         pixels = np.argwhere(labels == number)
         if len(pixels):
@@ -183,6 +185,7 @@ def test_squashing_distorts_image_labels_and_landmarks_alike() -> None:
     sample = Sample("a", np.zeros((50, 100, 3), np.uint8), np.zeros((50, 100), np.uint8), np.array([[50.0, 25.0]] * 5))
     image, labels, landmarks = squashed(sample, 64)
     assert image.shape[:2] == labels.shape == (64, 64)
+    assert landmarks is not None
     assert landmarks[0] == pytest.approx((32, 32))
 
 
@@ -193,6 +196,7 @@ def test_letterboxing_keeps_the_aspect_ratio() -> None:
     assert (labels[:14] == 0).all()
     assert (labels[18:46] == 3).all()
     assert (fitted[18:46] == 200).all()
+    assert landmarks is not None
     assert landmarks[0] == pytest.approx((32, 32), abs=0.5)
 
 

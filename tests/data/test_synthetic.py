@@ -19,6 +19,7 @@ from edge_segface.data.synthetic.scenes import compose_scene, face_box
 from edge_segface.frames import ClassMap
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.regions import find_faces
+from tests.support.datasets import landmarks_of
 
 SPACE = CELEBAMASK19
 
@@ -38,7 +39,7 @@ def test_drawn_faces_are_reproducible() -> None:
     first, again = (draw_sample("a", 128, np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(first.image_bgr, again.image_bgr)
     assert np.array_equal(first.labels, again.labels)
-    assert np.array_equal(first.landmarks_xy, again.landmarks_xy)
+    assert np.array_equal(landmarks_of(first), landmarks_of(again))
 
 
 def test_left_of_a_drawn_face_is_the_subjects_left() -> None:
@@ -117,7 +118,7 @@ def test_pasted_glasses_lie_on_the_eyes(faces: Dataset) -> None:
             continue
         pasted += 1
         y, x = np.argwhere(result.labels == glasses).mean(axis=0)
-        assert (x, y) == pytest.approx(target.landmarks_xy[:2].mean(axis=0), abs=12)
+        assert (x, y) == pytest.approx(landmarks_of(target)[:2].mean(axis=0), abs=12)
         difference = np.abs(result.image_bgr.astype(int) - target.image_bgr).max(axis=2)
         assert ((result.labels != target.labels) | (difference > 60)).mean() < 0.2
     assert pasted >= 2

@@ -82,9 +82,15 @@ def write_folder(root: Path, count: int, space: LabelSpace = CELEBAMASK19, size:
     return root
 
 
+def landmarks_of(sample: Sample) -> Points:
+    """Return the five landmarks of a sample that has them."""
+    assert sample.landmarks_xy is not None
+    return sample.landmarks_xy
+
+
 def landmarks_106(sample: Sample) -> Points:
     """Return LaPa's landmarks: the five known ones, and their mean for the others."""
-    five = sample.landmarks_xy
+    five = landmarks_of(sample)
     points = np.tile(five.mean(axis=0), (106, 1))
     points[[74, 83]] = five[:2] - np.array([1, 0])
     points[[104, 105]] = five[:2] + np.array([1, 0])
@@ -94,7 +100,7 @@ def landmarks_106(sample: Sample) -> Points:
 
 def landmarks_68(sample: Sample) -> Points:
     """Return Helen's landmarks: the five known ones, and their mean for the others."""
-    five = sample.landmarks_xy
+    five = landmarks_of(sample)
     points = np.tile(five.mean(axis=0), (68, 1))
     points[36:42], points[42:48] = five[0], five[1]
     points[[30, 48, 54]] = five[2:]
