@@ -6,6 +6,8 @@ Usage: diverge_on_rank_one.py FOLDER
 import os
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -17,18 +19,18 @@ forward = Learner.forward
 calls = 0
 
 
-def forward_with_nan(learner: Learner, *batch: object) -> dict[str, torch.Tensor]:
+def forward_with_nan(learner: Learner, *batch: Any) -> dict[str, torch.Tensor]:
     global calls
     calls += 1
-    losses = forward(learner, *batch)  # type: ignore[arg-type]
+    losses = forward(learner, *batch)
     if os.environ["RANK"] == "1" and calls == 2:
         losses["total"] = losses["total"] * float("nan")
     return losses
 
 
 if __name__ == "__main__":
-    Learner.forward = forward_with_nan  # type: ignore[method-assign]
     try:
-        run_tiny(Path(sys.argv[1]), tiny_recipe("epochs=1", "batch=2"))
+        with patch.object(Learner, "forward", forward_with_nan):
+            run_tiny(Path(sys.argv[1]), tiny_recipe("epochs=1", "batch=2"))
     except TrainingError as error:
         print("ERROR", os.environ["RANK"], error)  # noqa: T201

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from tests.support.training import run_tiny
 
@@ -19,8 +20,8 @@ def main(folder: Path, at_save: int) -> None:
                 os.truncate(descriptor, 1000)
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    os.fsync = truncate_and_kill
-    run_tiny(folder)
+    with patch.object(os, "fsync", truncate_and_kill):
+        run_tiny(folder)
 
 
 if __name__ == "__main__":
