@@ -89,7 +89,7 @@ def test_backbone_features_equal_torchvisions(official_checkpoints: dict[str, Pa
 def test_official_tensors_load_into_the_right_layers(official_checkpoints: dict[str, Path]) -> None:
     state = torch.load(official_checkpoints["celebamask19"], weights_only=True)["state_dict_backbone"]
     assert len(state) == 431
-    model = load_weights(official_checkpoints["celebamask19"]).model
+    model: Any = load_weights(official_checkpoints["celebamask19"]).model  # so that layers can be looked up
     blocks = model.decoder.transformer.blocks
     for official, ours in {
         "backbone.0.0.weight": model.backbone.conv_stem.weight,

@@ -70,6 +70,7 @@ def test_balance_corrects_an_overpredicted_class_in_checkpoint_and_onnx(
 ) -> None:
     faces = open_drawn("test").only(open_drawn("test").names[:20])
     before = evaluate(FaceParser(TorchEngine(overpredicting, 128)), faces).report()["f1"]["eye_g"]
+    assert before is not None
     balanced = balance(overpredicting, faces, 128)
     assert balanced.offsets["eye_g"] <= -0.75
     assert balanced.after > balanced.before

@@ -9,6 +9,8 @@ from edge_segface.train.ema import Ema
 class Counter(torch.nn.Module):
     """One weight and one integer buffer, as batch norms have."""
 
+    count: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(2))
@@ -27,7 +29,7 @@ def test_ema_follows_its_formula() -> None:
         decay = min(0.5, step / (10 + step))
         expected = decay * expected + (1 - decay) * step
     assert ema.model.weight.tolist() == pytest.approx([expected] * 2)
-    assert int(ema.model.count) == 20  # integers are copied
+    assert int(ema.model.get_buffer("count")) == 20  # integers are copied
     assert not ema.model.weight.requires_grad
 
 

@@ -23,7 +23,7 @@ def test_dice_and_cross_entropy_equal_segfaces_loops(batch: tuple[torch.Tensor, 
     logits, labels = batch
     ce, dice = cross_entropy_and_dice(logits, labels)
     p = logits.softmax(dim=1)
-    total = 0.0
+    total = torch.zeros(())
     for c in range(5):
         pc, gc = p[:, c], (labels == c).float()
         total += 1 - (2 * (pc * gc).sum() + 1e-5) / ((pc**2).sum() + (gc**2).sum() + 1e-5)
@@ -61,7 +61,7 @@ def test_consensus_equals_equation_8_written_as_loops(batch: tuple[torch.Tensor,
     p = logits.softmax(dim=1)
     label_terms, agreement_terms = [], []
     for image in range(2):
-        for number in components[image].unique():
+        for number in torch.unique(components[image]):
             if number == 0:
                 continue
             inside = components[image] == number
@@ -87,7 +87,7 @@ def test_consensus_is_invariant_to_order_and_repetition_of_pixels() -> None:
 def test_consensus_without_components_is_zero_and_has_a_gradient(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     logits = batch[0].requires_grad_()
     label, agreement = consensus_terms(logits, batch[1], torch.zeros_like(batch[1]), 4)
-    (label + agreement).backward()
+    torch.autograd.backward(label + agreement)
     assert float(label.detach()) == float(agreement.detach()) == 0.0
     assert logits.grad is not None
 
@@ -96,7 +96,7 @@ def test_consensus_is_finite_for_probabilities_of_zero() -> None:
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]]).T[None, :, None].requires_grad_()
     zeros = torch.zeros(1, 1, 2, dtype=torch.long)
     label, agreement = consensus_terms(logits, zeros, zeros + 1, 4)
-    (label + agreement).backward()
+    torch.autograd.backward(label + agreement)
     assert torch.isfinite(label + agreement)
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
@@ -118,7 +118,7 @@ def test_contrastive_loss_equals_its_formula_written_as_loops() -> None:
     classes = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3])
     groups = torch.tensor([0, 0, 1, 1, 10, 10, 20, 21, 30])
     warm = torch.linspace(0.1, 0.3, 9)
-    total = 0.0
+    total = torch.zeros(())
     for i in range(9):
         others = [a for a in range(9) if a != i]
         m = [p for p in others if groups[p] == groups[i]]
@@ -136,7 +136,7 @@ def test_contrastive_loss_equals_its_formula_written_as_loops() -> None:
 def test_contrastive_loss_of_one_embedding_is_zero() -> None:
     z = torch.ones(1, 4, requires_grad=True)
     loss = contrastive_loss(z, torch.zeros(1), torch.zeros(1), torch.ones(1), 0.1, 0.25)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert float(loss.detach()) == 0.0
     assert z.grad is not None
     assert z.grad.isfinite().all()

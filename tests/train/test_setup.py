@@ -18,6 +18,8 @@ from edge_segface.train.backbone import load_backbone
 from edge_segface.train.setup import starting_network
 from tests.support.training import run_tiny, tiny_recipe
 
+TOKENS = "decoder.class_tokens"
+
 
 @pytest.mark.parametrize("preset", ["paper", "edge", "pico"])
 def test_torchvision_backbone_gives_the_same_features(preset: str, tmp_path: Path) -> None:
@@ -51,7 +53,7 @@ def test_backbone_file_of_another_network_is_rejected(tmp_path: Path) -> None:
 def test_start_from_loads_a_checkpoint_of_the_same_preset(finished_run: Path) -> None:
     trained = load_weights(finished_run / "best.pt").model
     started = starting_network(tiny_recipe(f"start_from={finished_run / 'best.pt'}"))
-    assert torch.equal(started.decoder.class_tokens, trained.decoder.class_tokens)
+    assert torch.equal(started.get_parameter(TOKENS), trained.get_parameter(TOKENS))
     with pytest.raises(TrainingError, match="cannot start edge from .*found: a checkpoint of pico"):
         starting_network(tiny_recipe(f"start_from={finished_run / 'best.pt'}", "preset=edge"))
 
@@ -62,7 +64,7 @@ def test_start_from_drops_the_class_offsets_of_a_balanced_network() -> None:
     assert balanced.class_offset is not None
     started = starting_network(tiny_recipe("preset=edge", f"start_from={path}"))
     assert started.class_offset is None
-    assert torch.equal(started.decoder.class_tokens, balanced.decoder.class_tokens)
+    assert torch.equal(started.get_parameter(TOKENS), balanced.get_parameter(TOKENS))
 
 
 def test_teacher_with_another_label_space_is_rejected(tmp_path: Path) -> None:
