@@ -22,7 +22,8 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.labels import label_space
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
 from edge_segface.quantize.accuracy_gate import AccuracyGate
-from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.collect import collect
+from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.pipeline import quantize_int8
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -15,13 +15,16 @@ from edge_segface.errors import EngineError
 
 IDLE = IdleMachine({"board": 2.0}, 40.0)
 UNKNOWN_IDLE = IdleMachine({}, None)
+NO_OTHERS: Mapping[str, float] = {}
 
 
 def steady_clock(second: float) -> float:
     return 1000.0
 
 
-def readings(clock_mhz: Callable[[float], float] = steady_clock, **others: float) -> list[Reading]:
+def readings(
+    clock_mhz: Callable[[float], float] = steady_clock, others: Mapping[str, float] = NO_OTHERS
+) -> list[Reading]:
     """Return a minute of readings at 12 W that gets 30 degrees warmer."""
     return [
         Reading(at, {"power_w.board": 12.0, "clock_mhz.gpu": clock_mhz(at), "temperature_c.gpu": 40 + at / 2, **others})
@@ -36,9 +39,12 @@ def call_ends(*call_s: float, seconds: float = 60.0) -> np.ndarray:
 
 
 def run_on_gpu(
-    *call_s: float, clock_mhz: Callable[[float], float] = steady_clock, unit: str = "gpu", **others: float
+    *call_s: float,
+    clock_mhz: Callable[[float], float] = steady_clock,
+    unit: str = "gpu",
+    others: Mapping[str, float] = NO_OTHERS,
 ) -> SustainedLoad:
-    return summarise(call_ends(*call_s), 1, readings(clock_mhz, **others), unit, IDLE)
+    return summarise(call_ends(*call_s), 1, readings(clock_mhz, others), unit, IDLE)
 
 
 def test_hot_board_is_slower_and_not_comparable() -> None:
@@ -65,7 +71,7 @@ def test_comparability_is_unknown_without_a_clock_or_in_a_short_run() -> None:
     without_sensors = summarise(call_ends(0.01, seconds=6), 1, [], "gpu", UNKNOWN_IDLE)
     assert (without_sensors.comparable, without_sensors.power_w, without_sensors.mj_per_frame) == (None, None, None)
     assert run_on_gpu(0.01, unit="cpu").comparable is None  # only the GPU's clock was read
-    assert run_on_gpu(0.01, unit="cpu", **{"clock_mhz.cpu": 1500.0}).comparable is True
+    assert run_on_gpu(0.01, unit="cpu", others={"clock_mhz.cpu": 1500.0}).comparable is True
     assert run_on_gpu(0.01, clock_mhz=lambda _: 0.0).comparable is None  # the unit was off
     assert summarise(call_ends(0.01, seconds=3), 1, readings(), "gpu", IDLE).comparable is None
 
@@ -81,7 +87,7 @@ def test_unstable_clock_or_rate_is_not_comparable() -> None:
     ("cause", "unit", "comparable"), [("oc3", "gpu", False), ("gpu", "gpu", False), ("gpu", "cpu", True)]
 )
 def test_throttling_of_the_working_unit_is_not_comparable(cause: str, unit: str, comparable: bool) -> None:
-    load = run_on_gpu(0.01, unit=unit, **{f"throttled.{cause}": 7.0, "clock_mhz.cpu": 1500.0})
+    load = run_on_gpu(0.01, unit=unit, others={f"throttled.{cause}": 7.0, "clock_mhz.cpu": 1500.0})
     assert (load.comparable, load.throttled) == (comparable, {} if comparable else {cause: 7})
 
 

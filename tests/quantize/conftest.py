@@ -12,7 +12,8 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.models import resolve
 from edge_segface.progress import NoProgress
 from edge_segface.quantize.accuracy_gate import AccuracyGate
-from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.collect import collect
+from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.options import Int8Options
 from edge_segface.quantize.pipeline import QuantizeResult, quantize_fp16, quantize_int8

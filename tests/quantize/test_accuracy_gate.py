@@ -27,7 +27,7 @@ def accuracy_drop(after: np.ndarray, images: int, max_drop: float) -> AccuracyDr
 
 
 def with_hits(index: int | slice, hits: int) -> np.ndarray:
-    after = HITS.copy()
+    after = np.array(HITS)
     after[index] = hits
     return after
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from edge_segface.progress import NoProgress
 from edge_segface.quantize.calibration.artefact import CalibrationSet, hashes
 from edge_segface.quantize.calibration.choose import Candidate, add_varied, choose, cover_classes
 from edge_segface.quantize.calibration.collect import calibrate, collect
-from edge_segface.quantize.calibration.definition import Definition, load_definition, merge_definition
+from edge_segface.quantize.calibration.definition import Definition, Strategy, load_definition, merge_definition
 from edge_segface.quantize.calibration.report import contact_sheet, report_text
 from edge_segface.quantize.calibration.sources import frames_of, from_dataset, from_frames, is_blank
 from tests.conftest import ROOT, assert_one_line_error, run_cli
@@ -158,7 +159,7 @@ def test_blank_frames_are_not_used(parser: FaceParser) -> None:
 
 
 def write_video(path: Path, frames: int) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (320, 240))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
     person = Person.any(np.random.default_rng(1), chance=0.0)
     for number in range(frames):
         image, labels = np.full((240, 320, 3), 90, np.uint8), np.zeros((240, 320), np.uint8)
@@ -210,7 +211,7 @@ def test_wrong_definitions_name_the_key(tmp_path: Path) -> None:
         with pytest.raises(CalibrationError, match=message):
             load_definition(path)
     with pytest.raises(CalibrationError, match="no strategy is called 'best'"):
-        Definition(strategy="best")
+        Definition(strategy=cast(Strategy, "best"))
     with pytest.raises(CalibrationError, match=r"none\.yaml cannot be read"):
         load_definition(tmp_path / "none.yaml")
 

@@ -22,7 +22,8 @@ from edge_segface.model.checkpoint import load_weights
 from edge_segface.models import resolve
 from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.quantize.calibration.artefact import CalibrationSet, hashes
-from edge_segface.quantize.calibration.collect import Definition, collect
+from edge_segface.quantize.calibration.collect import collect
+from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.graph_info import int8_share
 from edge_segface.quantize.lint import lint

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def write_files(root: Path, files: dict[str, object]) -> Path:
+def write_files(root: Path, files: Mapping[str, object]) -> Path:
     """Write each content, followed by a line break, to its path below `root`; return `root`."""
     for name, content in files.items():
         path = root / name
