@@ -262,9 +262,9 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
         build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "openvino"))
     with pytest.raises(ModelError, match="int8 needs calibration images.*--calibration"):
         build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "tensorrt-rtx", "int8"))
-    judge = AccuracyGate(open_drawn("test"), 0.5)
+    gate = AccuracyGate(open_drawn("test"), 0.5)
     with pytest.raises(ModelError, match="stays in int8, so there is no drop"):
-        build_engine(BuildRequest("edge-256-int8", tmp_path / "a.engine", "tensorrt-rtx"), judge=judge)
+        build_engine(BuildRequest("edge-256-int8", tmp_path / "a.engine", "tensorrt-rtx"), gate=gate)
     with pytest.raises(ModelError, match="neither a checkpoint nor"):
         build_engine(BuildRequest(str(PORTRAIT), tmp_path / "a.engine", "tensorrt-rtx"))
     (tmp_path / "w.pt").write_bytes(b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def examples_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_example_is_short_and_writes_a_video(path: Path, tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60
     out = tmp_path / "out.mp4"
-    command = [sys.executable, path, "--source", "demo", "--frames", str(FRAMES), "--out", out]
+    command = [sys.executable, str(path), "--source", "demo", "--frames", str(FRAMES), "--out", str(out)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     if path.stem != "alarm":  # prints only
@@ -39,7 +40,7 @@ def test_example_is_short_and_writes_a_video(path: Path, tmp_path: Path) -> None
 
 
 def test_recolour_dyes_hair_only(portrait: np.ndarray) -> None:
-    from recolour import recolour
+    recolour = import_module("recolour").recolour
 
     labels = np.zeros(portrait.shape[:2], np.uint8)
     labels[20:80, 100:250] = CELEBAMASK19.id_of("hair")
@@ -50,7 +51,7 @@ def test_recolour_dyes_hair_only(portrait: np.ndarray) -> None:
 
 
 def test_background_is_replaced_and_foreground_kept(portrait: np.ndarray) -> None:
-    from background import replace_background
+    replace_background = import_module("background").replace_background
 
     labels = np.zeros(portrait.shape[:2], np.uint8)
     labels[100:200, 100:200] = CELEBAMASK19.id_of("skin")
@@ -60,14 +61,14 @@ def test_background_is_replaced_and_foreground_kept(portrait: np.ndarray) -> Non
 
 
 def test_alarm_reports_a_change_once_it_has_lasted() -> None:
-    from alarm import Alarm
+    alarm_type = import_module("alarm").Alarm
 
     def faces(*, hat: bool) -> list[TrackedFace]:
         labels = np.zeros((64, 64), np.uint8)
         labels[:10] = CELEBAMASK19.id_of("hat") * hat
         return [TrackedFace(3, Face((0.0, 0.0, 9.0, 9.0), 1.0), RoI((5.0, 5.0), 20.0), labels)]
 
-    alarm = Alarm(CELEBAMASK19, 0.5)
+    alarm = alarm_type(CELEBAMASK19, 0.5)
     for now_s, hat in ((0.0, True), (0.2, False), (0.3, True), (0.7, True)):
         assert alarm.update(faces(hat=hat), now_s) == []
     assert alarm.update(faces(hat=True), 0.9) == ["face 3: hat on"]

@@ -26,7 +26,7 @@ def decode_coco(counts: str, size: list[int]) -> np.ndarray:
                 value |= -1 << (5 * shift)
         numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
     flat = np.concatenate([np.full(count, index % 2) for index, count in enumerate(numbers)])
-    return flat.reshape(size[::-1]).T.astype(bool)
+    return np.asarray(flat.reshape(size[::-1]).T, bool)
 
 
 @pytest.fixture
@@ -69,7 +69,8 @@ def test_polygons_fill_to_the_mask_without_its_holes(class_map: ClassMap) -> Non
 def test_supervision_gets_one_detection_per_part(class_map: ClassMap) -> None:
     pytest.importorskip("supervision", reason="supervision is not installed")
     detections = class_map.to_supervision()
-    assert detections.data["class_name"].tolist() == ["nose", "hair"]
+    assert list(detections.data["class_name"]) == ["nose", "hair"]
+    assert detections.mask is not None
     assert np.array_equal(detections.mask[1], class_map.mask("hair"))
     assert detections.xyxy[0].astype(int).tolist() == [27, 15, 32, 19]
     assert len(ClassMap(np.zeros((4, 4), np.uint8), CELEBAMASK19).to_supervision()) == 0

@@ -37,7 +37,8 @@ GREY = np.full((1, 256, 256, 3), 128, np.uint8)
 
 @pytest.fixture(scope="module", params=FORMATS[".onnx"].runtimes)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    return request.param
+    runtime: Runtime = request.param
+    return runtime
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +344,7 @@ def test_warped_models_are_warped_there_and_back(tmp_path: Path, portrait: np.nd
         with pytest.raises(InputError, match="five points"):
             parser(portrait, landmarks=landmarks[:3])
         cut_out = parser(head, landmarks=landmarks)
-        in_place = parser(portrait, RoI.from_box_xyxy((52, 0, 308, 256)), landmarks + np.float32([52, 0]))
+        in_place = parser(portrait, RoI.from_box_xyxy((52, 0, 308, 256)), landmarks + np.array([52, 0], np.float32))
     with torch.no_grad():
         logits = WarpedSegFace(weights.model)(normalised(head[None]), torch.tensor(landmarks)[None])
     assert (cut_out.labels == logits[0].argmax(0).numpy()).mean() > 0.98

@@ -32,8 +32,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(WHY), reason=f"no NVIDIA 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
 def runtime(request: pytest.FixtureRequest) -> BuildRuntime:
-    pytest.importorskip(request.param.replace("-", "_"), reason=f"{request.param} is not installed")
-    return request.param
+    runtime: BuildRuntime = request.param
+    pytest.importorskip(runtime.replace("-", "_"), reason=f"{runtime} is not installed")
+    return runtime
 
 
 @pytest.fixture(scope="module")
