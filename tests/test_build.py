@@ -183,7 +183,7 @@ def test_broken_and_foreign_engines_are_errors(engine_file: Path, tmp_path: Path
         with pytest.raises(error, match=words):
             load_engine(path)
     if not has_gpu():
-        with pytest.raises(EngineError, match=r"CUDA failed.*here take --runtime onnxruntime"):
+        with pytest.raises(EngineError, match=r"CUDA failed.*here use --runtime onnxruntime"):
             load_engine(engine_file)
 
 
@@ -263,7 +263,7 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="int8 needs calibration images.*--calibration"):
         build_engine(BuildRequest("edge-256", tmp_path / "a.engine", "tensorrt-rtx", "int8"))
     gate = AccuracyGate(open_drawn("test"), 0.5)
-    with pytest.raises(ModelError, match="stays in int8, so there is no drop"):
+    with pytest.raises(ModelError, match="stays in int8, so there is no accuracy drop"):
         build_engine(BuildRequest("edge-256-int8", tmp_path / "a.engine", "tensorrt-rtx"), gate=gate)
     with pytest.raises(ModelError, match="neither a checkpoint nor"):
         build_engine(BuildRequest(str(PORTRAIT), tmp_path / "a.engine", "tensorrt-rtx"))
