@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import common
+import numpy as np
 import onnxruntime as ort
 from bare_runtimes import onnxruntime_call
 from common import Report
 
 from edge_segface.bench.cold_start import peak_memory_mb
 from edge_segface.bench.interleave import interleaved
-from edge_segface.timing import percentiles_ms
+from edge_segface.bench.statistics import latency_ms
 
 ROUNDS = 40
 THREADS = 2
@@ -55,7 +56,7 @@ def main() -> None:
                 "parameters_m": network.parameters_m,
                 "gflop": network.gflop,
                 "file_mb": round(network.path.stat().st_size / 1e6, 1),
-                "latency_ms": percentiles_ms(seconds[name]),
+                "latency_ms": dict(latency_ms(np.array(seconds[name]))),
                 "speed_up": common.speed_up(seconds[BASELINE], seconds[name]),
                 "peak_memory_mb": peak_of_fresh_process(network.path),
             }
