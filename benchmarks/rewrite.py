@@ -13,7 +13,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import common
@@ -56,7 +56,7 @@ def main() -> None:
                 "parameters_m": network.parameters_m,
                 "gflop": network.gflop,
                 "file_mb": round(network.path.stat().st_size / 1e6, 1),
-                "latency_ms": dict(latency_ms(np.array(seconds[name]))),
+                "latency_ms": asdict(latency_ms(np.array(seconds[name]))),
                 "speed_up": common.speed_up(seconds[BASELINE], seconds[name]),
                 "peak_memory_mb": peak_of_fresh_process(network.path),
             }
