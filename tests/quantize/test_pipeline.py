@@ -18,7 +18,6 @@ from edge_segface.errors import CalibrationError, ModelError, QuantizeError
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import sha256_of
-from edge_segface.model.checkpoint import load_weights
 from edge_segface.models import resolve
 from edge_segface.quantize.accuracy_gate import AccuracyGate
 from edge_segface.quantize.calibration.artefact import CalibrationSet, hashes
@@ -32,6 +31,7 @@ from edge_segface.quantize.options import Int8Options
 from edge_segface.quantize.pipeline import QuantizeResult, quantize, quantize_fp16, quantize_int8
 from tests.conftest import assert_one_line_error, run_cli
 from tests.quantize.conftest import BUNDLED, KEPT_PATTERN, RecordedProgress
+from tests.support.weights import weights_of
 
 
 def test_int8_file_does_most_of_its_work_in_int8(int8: tuple[Path, QuantizeResult]) -> None:
@@ -103,11 +103,9 @@ def test_int8_with_too_large_a_drop_writes_nothing(calibration: Path, few_faces:
 
 
 @pytest.mark.slow
-def test_paper_preset_is_quantized_with_constants_stored_once(
-    official_checkpoints: dict[str, Path], tmp_path: Path
-) -> None:
+def test_paper_preset_is_quantized_with_constants_stored_once(tmp_path: Path) -> None:
     source, out = tmp_path / "paper-256.onnx", tmp_path / "paper-256-int8.onnx"
-    export_onnx(load_weights(official_checkpoints["celebamask19"]), source, size=256)
+    export_onnx(weights_of("paper"), source, size=256)
     with FaceParser(source) as parser:
         squares = from_dataset(open_drawn("val"), parser)
         collect(squares, parser.spec, Definition(count=8), "drawn", "the dataset").save(tmp_path / "set.npz")
