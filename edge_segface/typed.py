@@ -1,7 +1,7 @@
 """Conversion of parsed JSON or YAML into checked dataclasses, for every file format of ours.
 
-msgspec and cattrs were tried. msgspec ignores unknown keys of dataclasses, and cattrs reports errors as nested groups;
-here, a mistyped key must be an error that names it.
+msgspec and cattrs were tried. msgspec ignores unknown keys of dataclasses, and cattrs turns a number into a string
+without a word. Here, a mistyped key or value must be an error that names it.
 """
 
 from __future__ import annotations

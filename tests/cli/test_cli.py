@@ -18,6 +18,7 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
 from tests.conftest import assert_one_line_error, run_cli
+from tests.support.datasets import write_folder
 from tests.support.images import read_png
 
 
@@ -168,3 +169,26 @@ def test_demo_report_has_the_promised_keys(tmp_path: Path) -> None:
     assert set(report["stages_ms"]) == {"capture", "crop", "infer", "track", "paste", "draw", "sink"}
     assert report["faces_per_frame"] >= 1
     assert read_png(tmp_path / "demo.png").shape[0] == 480
+
+
+def test_shell_completion_offers_commands() -> None:
+    words = {"_EDGE_SEGFACE_COMPLETE": "complete_bash", "COMP_WORDS": "edge-segface build", "COMP_CWORD": "1"}
+    command = [str(Path(sys.executable).with_name("edge-segface"))]
+    result = subprocess.run(command, env={**os.environ, **words}, capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ["build-engine"]
+
+
+@pytest.mark.slow
+def test_fetched_names_work_where_models_do(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """`parse` and `build-engine --dataset folder` rejected names of weights that were fetched."""
+    name = "segface-mobilenet-celeb-512"
+    (tmp_path / f"{name}.pt").write_bytes(official_checkpoints["celebamask19"].read_bytes())
+    environment = {**os.environ, "EDGE_SEGFACE_HOME": str(tmp_path)}
+    parsed = run_cli("parse", PORTRAIT, "--model", name, "--out", tmp_path / "out", env=environment)
+    assert parsed.returncode == 0, parsed.stderr
+    assert (tmp_path / "out" / "portrait.png").exists()
+    write_folder(tmp_path / "faces", 6, size=128)
+    gate = ("--dataset", "folder", "--data", tmp_path / "faces", "--split", "all")
+    options = ("--size", 128, "--precision", "int8", "--out", tmp_path / "x.onnx")
+    built = run_cli("build-engine", name, *gate, *options, env=environment)
+    assert_one_line_error(built, f"{name}-128.onnx is in fp32", "int8 needs calibration")
