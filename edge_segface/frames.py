@@ -34,8 +34,9 @@ MAX_SIDE = 16384
 class Frame:
     """One image of a source, and its capture time on the monotonic clock.
 
-    >>> Frame(np.zeros((48, 64, 3), np.uint8), index=0, captured_at_s=0.0).image_bgr.shape
-    (48, 64, 3)
+    Examples:
+        >>> Frame(np.zeros((48, 64, 3), np.uint8), index=0, captured_at_s=0.0).image_bgr.shape
+        (48, 64, 3)
     """
 
     image_bgr: UInt8Array
@@ -50,10 +51,11 @@ class Frame:
 class RoI:
     """A square region of interest. `angle_deg` rotates it clockwise as seen on the screen.
 
-    >>> RoI.from_box_xyxy((60, 0, 300, 240)).side
-    240.0
-    >>> RoI.whole((480, 640)).centre_xy
-    (319.5, 239.5)
+    Examples:
+        >>> RoI.from_box_xyxy((60, 0, 300, 240)).side
+        240.0
+        >>> RoI.whole((480, 640)).centre_xy
+        (319.5, 239.5)
     """
 
     centre_xy: tuple[float, float]
@@ -116,15 +118,16 @@ class RoI:
 class ClassMap:
     """One class id per pixel, with the label space that gives ids their meaning.
 
-    >>> labels = np.zeros((4, 6), np.uint8)
-    >>> labels[1:3, 1:4] = CELEBAMASK19.id_of("hair")
-    >>> class_map = ClassMap(labels, CELEBAMASK19)
-    >>> int(class_map.mask("hair").sum())
-    6
-    >>> class_map.shares()
-    {'background': 0.75, 'hair': 0.25}
-    >>> class_map.polygons("hair")[0].tolist()
-    [[1.0, 1.0], [1.0, 2.0], [3.0, 2.0], [3.0, 1.0]]
+    Examples:
+        >>> labels = np.zeros((4, 6), np.uint8)
+        >>> labels[1:3, 1:4] = CELEBAMASK19.id_of("hair")
+        >>> class_map = ClassMap(labels, CELEBAMASK19)
+        >>> int(class_map.mask("hair").sum())
+        6
+        >>> class_map.shares()
+        {'background': 0.75, 'hair': 0.25}
+        >>> class_map.polygons("hair")[0].tolist()
+        [[1.0, 1.0], [1.0, 2.0], [3.0, 2.0], [3.0, 1.0]]
     """
 
     labels: UInt8Array

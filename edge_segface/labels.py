@@ -46,11 +46,12 @@ BROADER_PART = {"left_ear": "skin", "right_ear": "skin", "glasses": "skin"}
 class LabelSpace:
     """An ordered set of classes; the id of a class is its position.
 
-    >>> space = label_space("celebamask19")
-    >>> space.id_of("hair"), space.id_of("left_eye")
-    (14, 8)
-    >>> space.titles[14]
-    'hair'
+    Examples:
+        >>> space = label_space("celebamask19")
+        >>> space.id_of("hair"), space.id_of("left_eye")
+        (14, 8)
+        >>> space.titles[14]
+        'hair'
     """
 
     name: str

@@ -118,9 +118,10 @@ def load_engine(
 ) -> Engine:
     """Open a model for inference: on ONNX Runtime, OpenVINO or TensorRT by its file, or in PyTorch for a checkpoint.
 
-    >>> with load_engine("edge-256", threads=2) as engine:
-    ...     engine.spec.input_size
-    256
+    Examples:
+        >>> with load_engine("edge-256", threads=2) as engine:
+        ...     engine.spec.input_size
+        256
 
     `size` is the input of a checkpoint; other files have a fixed one. `runtime` chooses where several can run the file.
     `options` are those of the engine's class, such as `threads`.

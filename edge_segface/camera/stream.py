@@ -19,10 +19,11 @@ def parse_stream(
 ) -> Iterator[FrameResult]:
     """Yield every frame of a source, named as for `edge-segface webcam`, until the source ends or fails.
 
-    >>> result = next(parse_stream("demo", FaceParser("edge-256")))
-    >>> result.class_map.labels.shape
-    (480, 640)
-    >>> image_bgr, class_map, faces = result
+    Examples:
+        >>> result = next(parse_stream("demo", FaceParser("edge-256")))
+        >>> result.class_map.labels.shape
+        (480, 640)
+        >>> image_bgr, class_map, faces = result
     """
     stream, tracker, watch = open_source(source, request), FaceTracker(parser, max_faces=max_faces), Stopwatch()
     try:

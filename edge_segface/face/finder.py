@@ -32,12 +32,13 @@ TILE = 0.62  # side of a tile relative to the longer side of the image
 class FaceFinder:
     """Finds the faces of an image.
 
-    >>> from edge_segface.assets import PORTRAIT
-    >>> from edge_segface.image_io import read_image
-    >>> finder = FaceFinder(FaceParser("edge-256"))
-    >>> faces = finder(read_image(PORTRAIT))
-    >>> round(faces[0].score, 1), faces[0].roi.side > 100
-    (1.0, True)
+    Examples:
+        >>> from edge_segface.assets import PORTRAIT
+        >>> from edge_segface.image_io import read_image
+        >>> finder = FaceFinder(FaceParser("edge-256"))
+        >>> faces = finder(read_image(PORTRAIT))
+        >>> round(faces[0].score, 1), faces[0].roi.side > 100
+        (1.0, True)
 
     `most` limits the cost of images full of skin-coloured walls. Without `tiles` only the whole image is searched,
     which is a fifth of the work and misses some small faces.

@@ -24,15 +24,16 @@ Landmarks = npt.ArrayLike  # (5, 2): eyes, nose tip, mouth corners; the image's 
 class FaceParser:
     """Parses images of any size.
 
-    >>> from edge_segface.assets import PORTRAIT
-    >>> from edge_segface.image_io import read_image
-    >>> parser = FaceParser("edge-256")
-    >>> image = read_image(PORTRAIT)
-    >>> class_map = parser(image, RoI.from_box_xyxy((60, 0, 300, 240)))
-    >>> class_map.mask("hair").shape
-    (352, 352)
-    >>> class_map.shares()["hair"] > 0.05
-    True
+    Examples:
+        >>> from edge_segface.assets import PORTRAIT
+        >>> from edge_segface.image_io import read_image
+        >>> parser = FaceParser("edge-256")
+        >>> image = read_image(PORTRAIT)
+        >>> class_map = parser(image, RoI.from_box_xyxy((60, 0, 300, 240)))
+        >>> class_map.mask("hair").shape
+        (352, 352)
+        >>> class_map.shares()["hair"] > 0.05
+        True
 
     `model` is whatever `load_engine` accepts, or an open engine, and so are the options. The parser closes the engine
     it opened.
