@@ -89,7 +89,7 @@ def train(
     if result.stopped:
         messages.warn(f"stopped at step {result.steps}; continue with --resume")
         raise typer.Exit(130 if messages.is_first() else 0)  # a failing process has the others killed
-    messages.say(f"{result.run.best}  mean F1 {result.best_f1:.2f}")
+    messages.say(f"{result.run.best}  mean F1 {result.best_f1:.2f} on {result.validated_on}")
 
 
 def recipes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class TrainingResult:
     steps: int
     best_f1: float | None
     stopped: bool  # by a signal, before the last step
+    validated_on: str = ""  # number of images and split
 
 
 def train(
@@ -90,7 +91,8 @@ def train(
     augment = make_augmentation(recipe.augmentation, train_set, recipe.size, recipe.camera, pixels)
     samples = AugmentedDataset(augment, train_set.names, recipe.seed, recipe.consensus)
     loader = load_batches(samples, batches, devices.workers, pin=fabric.device.type == "cuda")
-    return trainer.fit(loader, progress if fabric.is_global_zero else NO_PROGRESS)
+    result = trainer.fit(loader, progress if fabric.is_global_zero else NO_PROGRESS)
+    return replace(result, validated_on=f"{len(val_set)} images of {val_set.split}")
 
 
 def _make_batches(
