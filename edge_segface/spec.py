@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 from edge_segface.errors import ModelError
 from edge_segface.files import write_text
 from edge_segface.labels import LABEL_SPACES, LabelSpace
+from edge_segface.typed import from_plain
 
 METADATA_KEY = "edge_segface.spec"
 SCHEMA = 1
@@ -155,65 +154,19 @@ def to_json(spec: ModelSpec | EngineSpec | EngineRecord, indent: int | None = No
 def from_json(kind: type[Spec], text: str, path: Path) -> Spec:
     """Parse what `to_json` wrote. Unknown fields of a newer minor version are ignored; wrong ones are errors."""
     try:
-        value = json.loads(text)
+        content: Any = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise _broken(kind, path, f"not JSON: {error}") from error
-    return _spec_from(kind, value, path)
-
-
-def _spec_from(kind: type[Spec], value: object, path: Path) -> Spec:
-    if not isinstance(value, dict):
-        raise _broken(kind, path, f"{type(value).__name__} instead of an object")
-    if isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
-        raise ModelError(
-            f"{path} was written by a newer edge-segface",
-            found=f"schema {value['schema']}",
-            remedy="update edge-segface",
-        )
-    hints = typing.get_type_hints(kind)
-    arguments = {}
-    for field in dataclasses.fields(kind):
-        if field.name in value:
-            arguments[field.name] = _typed(kind, field.name, hints[field.name], value[field.name], path)
-        elif field.default is dataclasses.MISSING:
-            raise _broken(kind, path, f"no field {field.name!r}")
-    return kind(**arguments)
-
-
-def _typed(kind: type[Any], name: str, hint: Any, value: Any, path: Path) -> Any:
-    """`value` as the annotation of its field asks for, or an error that names the field."""
-    wrong = _broken(kind, path, f"{name} = {value!r}")
-    if dataclasses.is_dataclass(hint):
-        return _spec_from(hint, value, path)  # type: ignore[type-var, arg-type]
-    if isinstance(hint, types.UnionType):
-        if value is None:
-            return None
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        inner, *others = typing.get_args(hint)
-        count = None if others == [...] else 1 + len(others)
-        if not isinstance(value, list) or not all(_is(item, inner) for item in value):
-            raise wrong
-        if count is not None and len(value) != count:
-            raise wrong
-        return tuple(value)
-    if origin is dict:
-        inner = typing.get_args(hint)[1]
-        kinds = (int, float) if inner is float else inner
-        if not isinstance(value, dict) or not all(_is(item, kinds) for item in value.values()):
-            raise wrong
-        return value
-    if hint is float and isinstance(value, int):
-        return float(value)
-    if not _is(value, hint):
-        raise wrong
-    return value
-
-
-def _is(value: object, kind: type | tuple[type, ...]) -> bool:
-    """`isinstance`, but True is no number and neither is NaN."""
-    return isinstance(value, kind) and not isinstance(value, bool) and value == value
+    parts = [content, *content.values()] if isinstance(content, dict) else []
+    for schema in (part.get("schema") for part in parts if isinstance(part, dict)):
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise ModelError(
+                f"{path} was written by a newer edge-segface", found=f"schema {schema}", remedy="update edge-segface"
+            )
+    try:
+        return from_plain(kind, content, ignore_unknown=True)
+    except (TypeError, ValueError) as error:
+        raise _broken(kind, path, str(error)) from error
 
 
 def _broken(kind: type[Any], path: Path, found: str) -> ModelError:

@@ -10,6 +10,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -55,8 +56,6 @@ def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -
         if value not in arguments:
             raise ValueError(f"{key} must be one of {', '.join(map(str, arguments))}, not {value!r}")
         return value
-    if typing.is_typeddict(hint):
-        return _typed_dict(hint, value, key)
     if origin is list:
         if not isinstance(value, list):
             raise TypeError(f"{key} must be a list, not {value!r}")
@@ -80,23 +79,8 @@ def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -
             for k, v in value.items()
         }
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:  # YAML reads 1e-4 as a string
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        with suppress(ValueError, OverflowError):  # YAML reads 1e-4 as a string
+            value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool) or value != value:  # NaN
         raise TypeError(f"{key} must be {hint.__name__}, not {value!r}")
     return value
-
-
-def _typed_dict(hint: Any, value: Any, key: str) -> dict[str, Any]:
-    """A mapping with at least the required keys of a TypedDict; other keys pass unchecked."""
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{key} must be a mapping, not {value!r}")
-    if absent := sorted(hint.__required_keys__ - value.keys()):
-        raise ValueError(f"{key}.{absent[0]} is missing" if key else f"{absent[0]} is missing")
-    hints = typing.get_type_hints(hint)
-    prefix = f"{key}." if key else ""
-    return {
-        name: value_of(hints[name], inner, prefix + name) if name in hints else inner for name, inner in value.items()
-    }
