@@ -56,6 +56,8 @@ def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -
         if value not in arguments:
             raise ValueError(f"{key} must be one of {', '.join(map(str, arguments))}, not {value!r}")
         return value
+    if typing.is_typeddict(hint):
+        return _typed_dict(hint, value, key)
     if origin is list:
         if not isinstance(value, list):
             raise TypeError(f"{key} must be a list, not {value!r}")
@@ -84,3 +86,15 @@ def value_of(hint: Any, value: Any, key: str, *, ignore_unknown: bool = False) -
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool) or value != value:  # NaN
         raise TypeError(f"{key} must be {hint.__name__}, not {value!r}")
     return value
+
+
+def _typed_dict(hint: Any, value: Any, key: str) -> dict[str, Any]:
+    """A mapping with at least the required keys of a TypedDict; other keys pass unchecked."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{key} must be a mapping, not {value!r}")
+    if absent := sorted(hint.__required_keys__ - value.keys()):
+        raise ValueError(f"{key}.{absent[0]} is missing")
+    hints = typing.get_type_hints(hint)
+    return {
+        name: value_of(hints[name], inner, f"{key}.{name}") if name in hints else inner for name, inner in value.items()
+    }

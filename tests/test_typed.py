@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 import pytest
 
-from edge_segface.typed import from_plain
+from edge_segface.typed import from_plain, value_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Outer:
     sizes: tuple[int, ...] = ()
     scores: dict[str, float] | None = None
     flags: tuple[bool, ...] = field(default=())
+
+
+class Row(TypedDict):
+    name: str
+    times: list[float]
 
 
 def test_nested_values_arrive_typed() -> None:
@@ -48,3 +53,13 @@ def test_errors_name_the_key(change: dict[str, object], message: str) -> None:
 
 def test_unknown_keys_can_be_ignored() -> None:
     assert from_plain(Inner, {"rate": 2, "new": 1}, ignore_unknown=True) == Inner(2.0)
+
+
+def test_typed_dicts_check_what_they_name() -> None:
+    assert value_of(Row, {"name": "x", "times": [1], "more": None}, "row") == {
+        "name": "x",
+        "times": [1.0],
+        "more": None,
+    }
+    with pytest.raises(ValueError, match=r"rows\[0\].times is missing"):
+        value_of(list[Row], [{"name": "x"}], "rows")
