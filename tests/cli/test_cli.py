@@ -90,27 +90,12 @@ def test_bad_input_is_one_line_and_exit_1(tmp_path: Path) -> None:
     assert not (tmp_path / "x.onnx").exists()
 
 
-TOLD_TO_END = """
-import os, sys, time
-import numpy
-from edge_segface.cli import main
-
-def told(file, **_):
-    file.write(b"half")
-    os.kill(os.getpid(), int(os.environ["SIGNAL"]))
-    time.sleep(60)
-
-numpy.savez_compressed = told
-main()
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
     arguments = ("calibrate", "--dataset", "drawn", "--count", "8", "--out", str(tmp_path / "x.npz"))
-    command = [sys.executable, "-c", TOLD_TO_END, *arguments]
+    command = [sys.executable, "-m", "tests.cli.scripts.signal_while_saving", *arguments]
     environment = {**os.environ, "SIGNAL": str(int(number))}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 128 + number, ended.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -121,7 +106,7 @@ def test_usage_errors_exit_2() -> None:
     assert run_cli("fly").returncode == 2
 
 
-def test_help_and_version_are_there_for_every_command() -> None:
+def test_every_command_has_help_and_the_version_is_printed() -> None:
     assert run_cli("--version").stdout == f"edge-segface {__version__}\n"
     commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
     assert set(commands) == {
