@@ -17,7 +17,7 @@ from edge_segface.cli import app
 from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
-from tests.conftest import assert_one_line_error, run_cli
+from tests.conftest import ROOT, assert_one_line_error, run_cli
 from tests.support.datasets import write_folder
 from tests.support.images import read_png
 
