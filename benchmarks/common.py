@@ -6,13 +6,13 @@ import json
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_segface.bench.environment import package_versions
 from edge_segface.data import Dataset, open_dataset
 from edge_segface.files import write_text
 from edge_segface.labels import label_space
@@ -52,16 +52,6 @@ def new_report(*packages: str) -> Report:
         "machine": machine_info(),
         "versions": package_versions(packages),
     }
-
-
-def package_versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def result_path(name: str) -> Path:
@@ -117,7 +107,7 @@ def made_by(script: str) -> str:
 
 def held_out(data: str) -> str:
     """Return a saved description of images in the words of the tables."""
-    count, _, rest = data.partition(" pictures of ")  # results saved before version 0.2
+    count, _, rest = data.partition(" pictures of ")  # results saved with earlier wording
     if not rest:
         return data
     return f"{count} held-out images of {rest.replace(' that were not trained on', '')}"

@@ -133,6 +133,12 @@ def lost_parts(source: LabelSpace, target: LabelSpace) -> dict[str, str]:
     return {part: BROADER_PART.get(part, "background") for part in source.parts if part not in target.parts}
 
 
+def describe_lost_parts(source: LabelSpace, target: LabelSpace) -> str:
+    """Return one line about the parts that the target merges into others; empty if there are none."""
+    merged = ", ".join(f"{part} becomes {into}" for part, into in lost_parts(source, target).items())
+    return f"{target.name} lacks some parts: {merged}" if merged else ""
+
+
 def label_space(name: str) -> LabelSpace:
     if name not in LABEL_SPACES:
         raise LabelError(f"unknown label space {name!r}", remedy=f"choose one of {', '.join(LABEL_SPACES)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypedDict
 
@@ -25,9 +25,14 @@ def environment() -> Environment:
     return {"machine": machine_info(), "power_state": power_state(), "versions": versions()}
 
 
-def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Return the versions of Python and of those packages that are installed."""
-    found = {"python": sys.version.split()[0]}
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that influence speed."""
+    return {"python": sys.version.split()[0], **package_versions(PACKAGES)}
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
     for package in packages:
         try:
             found[package] = version(package)

@@ -310,7 +310,7 @@ def build_engine(
         threads=threads,
         command=shlex.join(["edge-segface", *sys.argv[1:]]),
     )
-    write_json = json_writer(inspect)
+    write_json = json_writer(None if dry_run else inspect)
     gate = None
     if not dry_run:
         gate = open_gate(dataset, data, split, labels, model, max_drop=max_drop, skip_bad=skip_bad, threads=threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +14,9 @@ from edge_segface.cli.options import (
     Provider,
     RuntimeOption,
     Threads,
+    json_text,
     json_writer,
+    report_writer,
 )
 from edge_segface.errors import EdgeSegfaceError
 
@@ -59,7 +60,6 @@ def benchmark(
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import progress_bar
     from edge_segface.cli.console.tables import print_benchmark, print_comparison
-    from edge_segface.files import check_place, write_text
 
     if compared is not None:
         from edge_segface.bench.compare import compare
@@ -68,9 +68,11 @@ def benchmark(
         return
     if not models:
         raise EdgeSegfaceError("there is nothing to measure", remedy="name a model, such as edge-256")
-    for path in (json_out, markdown_out, html_out):
-        if path is not None:
-            check_place(path)
+    writers = (
+        report_writer(json_out, lambda report: json_text(report.to_json())),
+        report_writer(markdown_out, markdown),
+        report_writer(html_out, html_page),
+    )
     settings = BenchmarkSettings(
         rounds=rounds,
         batches=tuple(batch or (1,)),
@@ -83,14 +85,9 @@ def benchmark(
         report = measure(model_files(models, size or (), Path(folder)), settings, progress=progress)
     print_benchmark(report)
     unwritten: list[EdgeSegfaceError] = []
-    for path, text in (
-        (json_out, json.dumps(report.to_json(), indent=2) + "\n"),
-        (markdown_out, markdown(report)),
-        (html_out, html_page(report)),
-    ):
+    for write in writers:
         try:
-            if path is not None:
-                write_text(text, path)
+            write(report)
         except EdgeSegfaceError as error:  # the others are still written
             unwritten.append(error)
     if unwritten:

@@ -71,7 +71,7 @@ MaxDrop = Annotated[
 ]
 AllowDrop = Annotated[
     bool,
-    typer.Option("--allow-drop", help="Write the file whatever its accuracy drop.", rich_help_panel=DATASET),
+    typer.Option("--allow-drop", help="Write the file regardless of its accuracy drop.", rich_help_panel=DATASET),
 ]
 JsonOut = Annotated[
     Path | None, typer.Option("--json", help="Write the report to this file as JSON.", rich_help_panel=OUTPUT)
@@ -96,26 +96,32 @@ def engine_options(threads: int | None, runtime: Runtime | None, provider: str) 
     return options
 
 
-def json_writer(path: Path | None) -> Callable[[Any], None]:
-    """Check now that the file can be written, and return what writes a report there; without a path, a no-op."""
+def report_writer(path: Path | None, render: Callable[[Any], str]) -> Callable[[Any], None]:
+    """Check now that the file can be written, and return what renders a report there; without a path, a no-op."""
     if path is None:
         return lambda _: None
     from edge_segface.files import check_place, write_text
 
     check_place(path)
-    return lambda report: write_text(json.dumps(report, indent=2) + "\n", path)
+    return lambda report: write_text(render(report), path)
+
+
+def json_writer(path: Path | None) -> Callable[[Any], None]:
+    """The writer of a report that is plain data, as JSON."""
+    return report_writer(path, json_text)
+
+
+def json_text(report: Any) -> str:
+    return json.dumps(report, indent=2) + "\n"
 
 
 def open_split(kind: str, data: Path | None, split: str, space: LabelSpace | None, *, skip_bad: bool) -> Dataset:
-    """Open and check one split of a dataset under a progress bar; print what was skipped."""
-    from edge_segface.cli.console.messages import print_skipped_samples
+    """Open and check one split of a dataset under a progress bar."""
     from edge_segface.cli.console.progress import progress_bar
     from edge_segface.data import open_dataset
 
     with progress_bar() as progress:
-        dataset = open_dataset(kind, data, split, space, skip_bad=skip_bad, progress=progress)
-    print_skipped_samples(dataset)
-    return dataset
+        return open_dataset(kind, data, split, space, skip_bad=skip_bad, progress=progress)
 
 
 def open_gate(

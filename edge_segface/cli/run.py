@@ -41,18 +41,19 @@ def parse(
     """Parse images: one class id per pixel, and an overlay to look at."""
     import cv2
 
-    from edge_segface.cli.console.messages import print_lost_parts, warn
+    from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import progress_bar
     from edge_segface.face.parse_images import parse_images
     from edge_segface.face.parser import FaceParser
     from edge_segface.image_io import find_images
-    from edge_segface.labels import label_space
+    from edge_segface.labels import describe_lost_parts, label_space
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken images
     images = find_images(inputs)
     with FaceParser(model, **engine_options(threads, runtime, provider)) as parser, progress_bar() as progress:
         space = label_space(labels) if labels else parser.space
-        print_lost_parts(parser.space, space)
+        if lost := describe_lost_parts(parser.space, space):
+            warn(lost)
         summary = parse_images(parser, images, out, space=space, draw=overlay, progress=progress)
     typer.echo(f"{len(summary.written)} of {len(images)} parsed into {out}")
     if summary.failures:

@@ -51,6 +51,8 @@ def check_samples(dataset: Dataset, *, skip_bad: bool = False, progress: Progres
             remedy="repair them, or skip them with --skip-bad",
         )
     skipped = {what: list(names) for what, names in problems.items()}
+    for what, names in skipped.items():
+        progress.note(f"skipped in {dataset.split}: {len(names)} with {what}: {', '.join(names[:3])}")
     bad = {name for names in skipped.values() for name in names}
     return replace(dataset, names=tuple(name for name in dataset.names if name not in bad), skipped=skipped)
 

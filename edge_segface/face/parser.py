@@ -35,8 +35,8 @@ class FaceParser:
         >>> class_map.shares()["hair"] > 0.05
         True
 
-    `model` is whatever `load_engine` accepts, or an open engine, and so are the options. The parser closes the engine
-    it opened.
+    `model` is anything `load_engine` accepts, or an open engine; the options are those of `load_engine`. The parser
+    closes the engine it opened.
     """
 
     def __init__(

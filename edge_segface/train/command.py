@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_segface.data import Dataset, open_dataset
-from edge_segface.labels import LabelSpace, label_space, lost_parts
+from edge_segface.data import open_dataset
+from edge_segface.labels import describe_lost_parts, label_space
 from edge_segface.models import mask_space
 from edge_segface.progress import NO_PROGRESS, Progress
 from edge_segface.train.recipe import load_recipe
@@ -50,11 +50,11 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
     target = label_space(recipe.label_space)
     space = mask_space(request.labels, recipe.dataset, target)
     train_set, val_set = (
-        _open_split(recipe.dataset, request, split, space, progress) for split in (recipe.train_split, recipe.val_split)
+        open_dataset(recipe.dataset, request.data, split, space, skip_bad=request.skip_bad, progress=progress)
+        for split in (recipe.train_split, recipe.val_split)
     )
-    if lost := lost_parts(train_set.space, target):
-        merged = ", ".join(f"{part} becomes {into}" for part, into in lost.items())
-        progress.note(f"{target.name} lacks some parts: {merged}")
+    if lost := describe_lost_parts(train_set.space, target):
+        progress.note(lost)
 
     import torch
 
@@ -72,10 +72,3 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
         workers=Devices.workers if request.workers is None else request.workers,
     )
     return train(recipe, train_set, val_set, run, devices, resume=request.resume, progress=progress)
-
-
-def _open_split(kind: str, request: TrainRequest, split: str, space: LabelSpace | None, progress: Progress) -> Dataset:
-    dataset = open_dataset(kind, request.data, split, space, skip_bad=request.skip_bad, progress=progress)
-    for problem, names in dataset.skipped.items():
-        progress.note(f"skipped in {split}: {len(names)} with {problem}: {', '.join(names[:3])}")
-    return dataset

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-
-if TYPE_CHECKING:
-    from edge_segface.data import Dataset
-    from edge_segface.labels import LabelSpace
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -37,17 +32,3 @@ def is_first() -> bool:
 def is_first_on_machine() -> bool:
     """Return whether this is the first process on this machine: an error may concern one machine only."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-def print_skipped_samples(*datasets: Dataset) -> None:
-    for dataset in datasets:
-        for problem, names in dataset.skipped.items():
-            warn(f"skipped in {dataset.split}: {len(names)} with {problem}: {', '.join(names[:3])}")
-
-
-def print_lost_parts(source: LabelSpace, target: LabelSpace) -> None:
-    """Warn about parts of the source space that the target merges into others."""
-    from edge_segface.labels import lost_parts
-
-    if lost := lost_parts(source, target):
-        warn(f"{target.name} lacks some parts: " + ", ".join(f"{part} becomes {into}" for part, into in lost.items()))

@@ -125,10 +125,7 @@ def _open(
 ) -> Dataset:
     kind = str(definition.dataset)
     labels = mask_space(definition.labels, kind, default=space)
-    dataset = open_dataset(kind, data, definition.split, labels, skip_bad=skip_bad, progress=progress)
-    for problem, names in dataset.skipped.items():
-        progress.note(f"skipped in {dataset.split}: {len(names)} with {problem}: {', '.join(names[:3])}")
-    return dataset
+    return open_dataset(kind, data, definition.split, labels, skip_bad=skip_bad, progress=progress)
 
 
 def _read_crop(store: IO[bytes], index: int, size: int) -> UInt8Array:
