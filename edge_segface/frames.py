@@ -143,8 +143,10 @@ class ClassMap:
             raise ImageError(f"a class map has ids outside {self.space.name}", found=int(self.labels.max()))
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
-        """Return the pixels of a part as a boolean array (h, w)."""
-        return np.equal(self.labels, self.space.id_of(part))
+        """Return the pixels of a part, or of a group of parts such as `lips`, as a boolean array (h, w)."""
+        chosen = np.zeros(256, dtype=bool)
+        chosen[list(self.space.ids_of(part))] = True
+        return chosen[self.labels]
 
     def polygons(self, part: str) -> list[FloatArray]:
         """Return the outlines of a part as points (n, 2), x first, one per component; holes are not cut out."""

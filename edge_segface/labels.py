@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +39,20 @@ PART_COLOURS_RGB: dict[str, tuple[int, int, int]] = {
     "necklace": (200, 255, 60),
 }
 
+# Names for several parts at once; a space that lacks some of them leaves those out.
+PART_GROUPS: dict[str, tuple[str, ...]] = {
+    "brows": ("left_brow", "right_brow"),
+    "eyes": ("left_eye", "right_eye"),
+    "ears": ("left_ear", "right_ear"),
+    "lips": ("upper_lip", "lower_lip"),
+    # Ears are no part of the face: LaPa counts them as skin, and hair often hides them.
+    "face": (
+        "skin", "left_brow", "right_brow", "left_eye", "right_eye", "nose", "inner_mouth", "lower_lip", "upper_lip",
+        "glasses",
+    ),
+    "person": tuple(part for part in PART_COLOURS_RGB if part != "background"),
+}  # fmt: skip
+
 # The part that takes over the pixels of a part that a space lacks.
 BROADER_PART = {"left_ear": "skin", "right_ear": "skin", "glasses": "skin"}
 
@@ -50,6 +65,8 @@ class LabelSpace:
         >>> space = label_space("celebamask19")
         >>> space.id_of("hair"), space.id_of("left_eye")
         (14, 8)
+        >>> space.ids_of("lips")
+        (12, 13)
         >>> space.titles[14]
         'hair'
     """
@@ -110,7 +127,20 @@ class LabelSpace:
         for words in (self.parts, self.names):
             if part in words:
                 return words.index(part)
-        raise LabelError(f"{self.name} has no part {part!r}", remedy=f"it has {', '.join(self.parts)}")
+        remedy = f"did you mean {near}?" if (near := self._nearest(part)) else f"it has {', '.join(self.parts)}"
+        raise LabelError(f"{self.name} has no part {part!r}", remedy=remedy)
+
+    def ids_of(self, *parts: str) -> tuple[int, ...]:
+        """Return the ids of parts and of groups of parts, such as `lips`, in rising order."""
+        ids: set[int] = set()
+        for part in parts:
+            group = [self.parts.index(each) for each in PART_GROUPS.get(part, ()) if each in self.parts]
+            ids.update(group or [self.id_of(part)])
+        return tuple(sorted(ids))
+
+    def _nearest(self, part: str) -> str | None:
+        known = (*self.parts, *PART_GROUPS, *self.names)
+        return next(iter(get_close_matches(part.lower(), known, n=1)), None)
 
 
 def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False) -> npt.NDArray[np.uint8]:

@@ -10,13 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.frames import ClassMap, RoI, UInt8Array
-from edge_segface.labels import LabelSpace
+from edge_segface.labels import PART_GROUPS, LabelSpace
 
-# A face is skin and what lies on it. Ears are excluded: LaPa counts them as skin, and hair often hides them.
-INNER_PARTS = (
-    "left_brow", "right_brow", "left_eye", "right_eye", "nose", "inner_mouth", "lower_lip", "upper_lip", "glasses",
-)  # fmt: skip
-FACE_PARTS = ("skin", *INNER_PARTS)
+FACE_PARTS = PART_GROUPS["face"]
 HEAD_PARTS = (*FACE_PARTS, "hair", "hat", "left_ear", "right_ear", "earring")
 # Kinds of inner parts; a face shows at least two of them, because skin alone may be a hand or a wall.
 KINDS = (

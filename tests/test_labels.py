@@ -13,6 +13,7 @@ from edge_segface.labels import (
     HELEN11,
     LABEL_SPACES,
     LAPA11,
+    PART_GROUPS,
     LabelSpace,
     label_space,
     remap_table,
@@ -79,3 +80,19 @@ def test_unknown_space_and_broken_space() -> None:
         label_space("celeba")
     with pytest.raises(LabelError, match="no class twice"):
         LabelSpace("x", (("a", "skin"), ("b", "skin")))
+
+
+def test_groups_name_several_parts_and_leave_out_what_a_space_lacks() -> None:
+    parts = CELEBAMASK19.parts
+    assert [parts[index] for index in CELEBAMASK19.ids_of("eyes", "nose")] == ["left_eye", "right_eye", "nose"]
+    assert CELEBAMASK19.ids_of("person") == tuple(range(1, 19))
+    assert "glasses" not in [LAPA11.parts[index] for index in LAPA11.ids_of("face")]
+    assert all(group not in (*space.parts, *space.names) for group in PART_GROUPS for space in LABEL_SPACES.values())
+    with pytest.raises(LabelError, match="lapa11 has no part 'ears'"):
+        LAPA11.ids_of("ears")
+
+
+@pytest.mark.parametrize(("typo", "near"), [("hairs", "hair"), ("Lips", "lips"), ("left eye", "left_eye")])
+def test_a_typo_in_a_part_names_the_nearest(typo: str, near: str) -> None:
+    with pytest.raises(LabelError, match=f"did you mean {near}"):
+        CELEBAMASK19.ids_of(typo)
