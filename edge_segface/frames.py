@@ -114,7 +114,7 @@ class RoI:
         return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClassMap:
     """One class id per pixel, with the label space that gives ids their meaning.
 
@@ -180,6 +180,17 @@ class ClassMap:
         if target == self.space:
             return self
         return ClassMap(remap_table(self.space, target, drop_missing=drop_missing)[self.labels], target)
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        return f"<ClassMap {width}x{height}, {self.space.name}: {describe_shares(self.shares())}>"
+
+
+def describe_shares(shares: dict[str, float], most: int = 4) -> str:
+    """Return the largest shares as text, without background."""
+    parts = [(part, share) for part, share in shares.items() if part != "background"]
+    texts = [f"{part} {100 * share:.1f} %" for part, share in parts[:most]]
+    return ", ".join([*texts, "..."] if len(parts) > most else texts) or "only background"
 
 
 def check_image(image_bgr: UInt8Array, name: str) -> None:

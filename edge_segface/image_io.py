@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -14,6 +14,11 @@ from edge_segface.errors import ImageError, OutputError, first_line
 from edge_segface.files import atomic_write
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array, check_image
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+Image: TypeAlias = "str | Path | npt.NDArray[Any] | PilImage"
+Channels = Literal["bgr", "rgb"]
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 
 
@@ -43,6 +48,19 @@ def read_image(path: Path) -> UInt8Array:
     except (cv2.error, MemoryError) as error:  # beyond OpenCV's limit, or this machine's memory
         raise ImageError(f"{path} cannot be decoded", found=first_line(error), remedy="scale it down") from error
     check_image(image, str(path))
+    return image
+
+
+def load_image(source: Image, channels: Channels = "bgr") -> UInt8Array:
+    """Return a path, a PIL image or an array as BGR. `channels` is the order of an array's channels."""
+    if channels not in ("bgr", "rgb"):
+        raise ImageError("the channels of an image are bgr or rgb", found=channels)
+    if isinstance(source, (str, Path)):
+        return read_image(Path(source))
+    if not isinstance(source, np.ndarray):
+        source, channels = _from_pil(source), "rgb"
+    image = _to_bgr(source, channels)
+    check_image(image, "the image")
     return image
 
 
@@ -130,3 +148,31 @@ def _over_mean_colour(image: UInt8Array, alpha: npt.NDArray[Any]) -> UInt8Array:
     opacity = alpha.astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
     mixed = image * opacity + np.array(OUTSIDE_BGR, dtype=np.float32) * (1 - opacity)
     return np.asarray(np.rint(mixed), dtype=np.uint8)
+
+
+def _from_pil(source: object) -> UInt8Array:
+    if not type(source).__module__.startswith("PIL."):
+        raise ImageError(
+            "an image must be a path, a PIL image or a NumPy array", found=type(source).__name__,
+            remedy="convert it with numpy.asarray",
+        )  # fmt: skip
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(source)  # type: ignore[type-var]
+    mode = "RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB"
+    return np.asarray(upright.convert(mode), dtype=np.uint8)
+
+
+def _to_bgr(image: npt.NDArray[Any], channels: Channels) -> UInt8Array:
+    """Return a uint8 array, grey or in colour, with or without alpha, as contiguous BGR; other arrays as they are."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        return image
+    image = image[..., None] if image.ndim == 2 else image
+    count = image.shape[2]
+    if count in (1, 2):
+        colour = np.repeat(image[..., :1], 3, axis=2)
+    elif count in (3, 4):
+        colour = image[..., 2::-1] if channels == "rgb" else image[..., :3]
+    else:
+        return image
+    return np.ascontiguousarray(_over_mean_colour(colour, image[..., -1]) if count in (2, 4) else colour)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge_segface.assets import BUNDLED
-from edge_segface.engine import Engine, Runtime, open_engine
+from edge_segface.engine import Engine, EngineOptions, Runtime, open_engine
 from edge_segface.errors import ModelError
 from edge_segface.extras import check_torch
 from edge_segface.fetch import SOURCES, path_of
@@ -19,6 +19,8 @@ from edge_segface.labels import LabelSpace, label_space
 from edge_segface.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from edge_segface.model.checkpoint import Weights
 
 DEFAULT_SIZE = 512  # input of a checkpoint that does not record its own; the paper's
@@ -114,7 +116,7 @@ def resolve_onnx(model: str | Path) -> Path:
 
 
 def load_engine(
-    model: str | Path, *, size: int | None = None, runtime: Runtime | None = None, **options: Any
+    model: str | Path, *, size: int | None = None, runtime: Runtime | None = None, **options: Unpack[EngineOptions]
 ) -> Engine:
     """Open a model for inference: on ONNX Runtime, OpenVINO or TensorRT by its file, or in PyTorch for a checkpoint.
 
@@ -162,13 +164,14 @@ def mask_space(labels: str | None, dataset: str | None, default: LabelSpace | st
     return default if isinstance(default, LabelSpace) else model_spec(default).space
 
 
-def _load_checkpoint(
-    path: Path, size: int | None, runtime: Runtime | None, *, threads: int | None = None, provider: str = "cpu"
-) -> Engine:
+def _load_checkpoint(path: Path, size: int | None, runtime: Runtime | None, **options: Unpack[EngineOptions]) -> Engine:
     if runtime is not None:
         raise ModelError(
             f"{runtime} does not run checkpoints", found=path, remedy=f"run: edge-segface export {path} --out F.onnx"
         )
+    if unknown := set(options) - {"threads", "provider"}:
+        raise ModelError(f"PyTorch has no option {', '.join(sorted(unknown))}", remedy="leave it out")
+    threads, provider = options.get("threads"), options.get("provider", "cpu")
     check_torch()
     import torch
 

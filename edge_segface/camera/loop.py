@@ -21,9 +21,10 @@ from edge_segface.camera.stats import LoopStats
 from edge_segface.engine.base import check_has_labels
 from edge_segface.errors import EdgeSegfaceError
 from edge_segface.face.detector import Detector
+from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.stabiliser import Stabiliser
-from edge_segface.face.tracker import MAX_FACES, FaceTracker, merged_class_map
+from edge_segface.face.tracker import MAX_FACES, FaceTracker
 from edge_segface.frames import Frame
 from edge_segface.machine import machine_info
 

@@ -8,8 +8,9 @@ from itertools import count
 
 from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sources import CameraRequest, open_source
+from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
-from edge_segface.face.tracker import MAX_FACES, FaceTracker, merged_class_map
+from edge_segface.face.tracker import MAX_FACES, FaceTracker
 from edge_segface.frames import Frame
 from edge_segface.timing import Stopwatch
 

@@ -9,14 +9,33 @@ from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from edge_segface.engine.base import Engine
 from edge_segface.errors import ModelError
 
-__all__ = ["Engine", "Runtime", "open_engine"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Engine", "EngineOptions", "Runtime", "open_engine"]
 
 Runtime = Literal["onnxruntime", "openvino", "tensorrt"]
+
+
+class EngineOptions(TypedDict, total=False):
+    """Options of the engines; each engine rejects those that it does not have."""
+
+    threads: int
+    provider: str  # ONNX Runtime: cpu, cuda or tensorrt
+    spin: bool  # ONNX Runtime: whether idle threads spin
+    precision: Literal["auto", "fp32", "bf16", "fp16"]  # OpenVINO
+    hint: Literal["latency", "throughput"]  # OpenVINO
+    device: str  # OpenVINO: CPU, GPU or NPU
+    cache: Path  # OpenVINO: folder of compiled models
+    memory: Literal["auto", "copy", "mapped"]  # TensorRT
+    graphs: bool  # TensorRT: whether to use CUDA graphs
+
+
 ENGINE_CLASSES: dict[Runtime, tuple[str, str]] = {  # imported when used: each needs packages of its own
     "onnxruntime": ("onnxruntime", "OnnxRuntimeEngine"),
     "openvino": ("openvino.engine", "OpenVinoEngine"),
@@ -24,7 +43,9 @@ ENGINE_CLASSES: dict[Runtime, tuple[str, str]] = {  # imported when used: each n
 }
 
 
-def open_engine(path: Path, runtimes: Sequence[Runtime], runtime: Runtime | None = None, **options: Any) -> Engine:
+def open_engine(
+    path: Path, runtimes: Sequence[Runtime], runtime: Runtime | None = None, **options: Unpack[EngineOptions]
+) -> Engine:
     """Open a model file in `runtime`, or in the first of the `runtimes` that execute such files."""
     chosen = runtime or runtimes[0]
     if chosen not in runtimes:

@@ -1,21 +1,26 @@
-"""Finding faces in whole frames with the parser itself, in two steps.
+"""Finding faces in whole images with the parser itself, in two steps.
 
-A wide look, one batch of the whole frame and four tiles, shows each piece of skin that may be a face. There a face may
-be thirty pixels tall: enough for skin, hardly for eyes. A close look, one batch of crops around the candidates,
-confirms those with eyes, nose or mouth.
+Wide looks at the whole image and at tiles of it show each piece of skin that may be a face. There a face may be thirty
+pixels tall: enough for skin, hardly for eyes. A close look, a crop around each candidate, confirms those with eyes,
+nose or mouth.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_segface.face.parser import FaceParser
-from edge_segface.frames import ClassMap, RoI, UInt8Array, crop
+from edge_segface.face.look import Look, look_at
+from edge_segface.frames import ClassMap, RoI, UInt8Array
 from edge_segface.regions import Box, Face, find_faces, overlap
+
+if TYPE_CHECKING:
+    from edge_segface.face.parser import FaceParser
 
 WIDE_MIN_SIDE = 8  # smallest candidate in a wide look, in pixels of the network's input
 CLOSE_MIN_SHARE = 0.2  # smallest face in a close look, relative to the network's input
@@ -24,8 +29,32 @@ SAME_FACE = 0.3  # least overlap of two boxes of one face
 SAME_CANDIDATE = (
     0.6  # overlap from which candidates are merged; touching faces share one, and separate in the close look
 )
-MAX_CANDIDATES = 12
 TILE = 0.62  # side of a tile relative to the longer side of the image
+MIN_FACE = 60.0  # height in pixels of the smallest face to look for
+MIN_FACE_SHARE = 0.025  # ... and relative to the longer side of a large image
+WIDE_FACE = 24.0  # height in pixels of the network's input at which a wide look shows a face reliably
+TILE_OVERLAP = 0.25  # of neighbouring tiles, relative to their side
+PORTRAIT = 0.75  # side of a face's RoI, relative to the image, from which the image is a portrait of that face
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFace:
+    """A face, and the look that confirmed it."""
+
+    face: Face
+    look: Look
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The faces of an image, largest first, and all wide looks at it; the first look is the whole image.
+
+    `portrait`: one face fills the image, so that the look at the whole image is the best crop of it.
+    """
+
+    faces: list[FoundFace]
+    looks: list[Look]
+    portrait: bool = False
 
 
 @dataclass
@@ -34,36 +63,64 @@ class FaceFinder:
 
     Examples:
         >>> from edge_segface.assets import PORTRAIT
+        >>> from edge_segface.face.parser import FaceParser
         >>> from edge_segface.image_io import read_image
         >>> finder = FaceFinder(FaceParser("edge-256"))
         >>> faces = finder(read_image(PORTRAIT))
         >>> round(faces[0].score, 1), faces[0].roi.side > 100
         (1.0, True)
 
-    `most` limits the cost of images full of skin-coloured walls. Without `tiles` only the whole image is searched,
-    which is a fifth of the work and misses some small faces.
+    The image is searched in tiles so small that faces of `min_face` pixels are found. Without `tiles`, only the whole
+    image is searched, which is fast and misses small faces.
     """
 
     parser: FaceParser
-    most: int = MAX_CANDIDATES
+    min_face: float = MIN_FACE
     tiles: bool = True
 
     def __call__(self, image_bgr: UInt8Array) -> list[Face]:
         """Return the faces, largest first, with boxes in pixels of the image."""
+        return [found.face for found in self.search(image_bgr).faces]
+
+    def search(self, image_bgr: UInt8Array) -> SearchResult:
+        """Find the faces, and keep the looks that showed them."""
         size_hw = image_bgr.shape[0], image_bgr.shape[1]
-        wide = [RoI.whole(size_hw), *(tile_rois(size_hw) if self.tiles else ())]
-        candidates = self.candidates(wide, self._parse(image_bgr, wide))[: self.most]
-        if not candidates:
-            return []
-        rois = [face.roi for face in candidates]
-        found: list[Face] = []
-        for candidate, roi, labels in zip(candidates, rois, self._parse(image_bgr, rois), strict=True):
-            face = self.confirm(candidate, roi, labels)
+        looks = look_at(image_bgr, [RoI.whole(size_hw)], self.parser)
+        if (face := self._portrait_face(looks[0])) is not None:
+            return SearchResult([FoundFace(face, looks[0])], looks, portrait=True)
+        tiles = self._tiles(size_hw)
+        looks += look_at(image_bgr, tiles, self.parser)
+        faces = self._confirmed(image_bgr, looks)
+        if not faces and not tiles and self.tiles:
+            looks += look_at(image_bgr, tile_rois(size_hw), self.parser)
+            faces = self._confirmed(image_bgr, looks)
+        return SearchResult(faces, looks)
+
+    def _portrait_face(self, whole: Look) -> Face | None:
+        """Return the face of a portrait: the only candidate, and a large one that shows its parts."""
+        candidates = self.candidates([whole.roi], [whole.labels])
+        if len(candidates) != 1 or candidates[0].roi.side < PORTRAIT * whole.roi.side:
+            return None
+        return self.confirm(candidates[0], whole.roi, whole.labels)
+
+    def _tiles(self, size_hw: tuple[int, int]) -> list[RoI]:
+        """Return the tiles that show the smallest faces; none where a look at the whole image does."""
+        longest = max(size_hw)
+        min_face = max(self.min_face, MIN_FACE_SHARE * longest)
+        side = min_face / WIDE_FACE * self.parser.spec.input_size
+        return grid_rois(size_hw, side) if self.tiles and side < longest else []
+
+    def _confirmed(self, image_bgr: UInt8Array, looks: Sequence[Look]) -> list[FoundFace]:
+        candidates = self.candidates([look.roi for look in looks], [look.labels for look in looks])
+        found: list[FoundFace] = []
+        close = look_at(image_bgr, [face.roi for face in candidates], self.parser)
+        for candidate, look in zip(candidates, close, strict=True):
+            face = self.confirm(candidate, look.roi, look.labels)
             if face is None or overlap(face.box_xyxy, candidate.box_xyxy) < SAME_FACE:
                 continue
-            if all(overlap(face.box_xyxy, other.box_xyxy) < SAME_FACE for other in found):
-                found.append(face)
-        return sorted(found, key=lambda face: -face.height)
+            if all(overlap(face.box_xyxy, other.face.box_xyxy) < SAME_FACE for other in found):
+                found.append(FoundFace(face, look))
+        return sorted(found, key=lambda each: -each.face.height)
 
     def candidates(self, rois: Sequence[RoI], labels: Iterable[UInt8Array]) -> list[Face]:
         """Return everything in wide looks that may be a face, largest first."""
@@ -82,10 +139,6 @@ class FaceFinder:
         found = find_faces(ClassMap(labels, self.parser.space), min_side=min_side, kinds=kinds)
         return [Face(box_in_frame(face.box_xyxy, roi, labels.shape[0]), face.score) for face in found]
 
-    def _parse(self, image_bgr: UInt8Array, rois: Sequence[RoI]) -> UInt8Array:
-        size = self.parser.spec.input_size
-        return self.parser.parse_crops(np.stack([crop(image_bgr, roi, size) for roi in rois]))
-
 
 def best_match(faces: Iterable[Face], other: Face) -> Face | None:
     """Return the face whose box overlaps the other's most."""
@@ -97,6 +150,16 @@ def tile_rois(size_hw: tuple[int, ...]) -> list[RoI]:
     height, width = size_hw
     side = TILE * max(height, width)
     centres = [(side / 2 - 0.5, length - side / 2 - 0.5) for length in (width, height)]
+    return [RoI((x, y), side) for y in centres[1] for x in centres[0]]
+
+
+def grid_rois(size_hw: tuple[int, int], side: float) -> list[RoI]:
+    """Return overlapping squares of one size that together cover an image."""
+    centres = []
+    for length in reversed(size_hw):
+        steps = max(0, math.ceil((length - side) / (side * (1 - TILE_OVERLAP))))
+        middles = np.linspace(side / 2, length - side / 2, steps + 1) if steps else np.array([length / 2])
+        centres.append((middles - 0.5).tolist())
     return [RoI((x, y), side) for y in centres[1] for x in centres[0]]
 
 

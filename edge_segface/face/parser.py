@@ -5,34 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_segface.assets import DEFAULT_MODEL
-from edge_segface.engine import Engine, Runtime
+from edge_segface.engine import Engine, EngineOptions, Runtime
 from edge_segface.errors import InputError
+from edge_segface.face.photo import MIN_SCORE, parse_photo, parse_square
+from edge_segface.face.result import ParsedImage
 from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, pasted
+from edge_segface.image_io import Channels, Image, load_image
 from edge_segface.labels import LabelSpace
 from edge_segface.models import load_engine
 from edge_segface.spec import ModelSpec
 from edge_segface.warp.running import unwarp_labels, warp_image
 
+BATCH = 8  # crops per call of the engine, which bounds its memory
 Landmarks = npt.ArrayLike  # (5, 2): eyes, nose tip, mouth corners; the image's left first, in its pixels
 
 
 class FaceParser:
-    """Parses images of any size.
+    """Finds and parses the faces of images of any size.
 
     Examples:
         >>> from edge_segface.assets import PORTRAIT
-        >>> from edge_segface.image_io import read_image
         >>> parser = FaceParser("edge-256")
-        >>> image = read_image(PORTRAIT)
-        >>> class_map = parser(image, RoI.from_box_xyxy((60, 0, 300, 240)))
-        >>> class_map.mask("hair").shape
-        (352, 352)
-        >>> class_map.shares()["hair"] > 0.05
+        >>> result = parser(PORTRAIT)
+        >>> len(result.faces), result.mask("hair").shape
+        (1, (352, 352))
+        >>> result.faces[0].shares()["hair"] > 0.05
         True
 
     `model` is anything `load_engine` accepts, or an open engine; the options are those of `load_engine`. The parser
@@ -49,7 +52,11 @@ class FaceParser:
         provider: str | None = None,
     ) -> None:
         self._owns_engine = isinstance(model, (str, Path))
-        options = {name: value for name, value in (("threads", threads), ("provider", provider)) if value is not None}
+        options: EngineOptions = {}
+        if threads is not None:
+            options["threads"] = threads
+        if provider is not None:
+            options["provider"] = provider
         self.engine: Engine = (
             load_engine(model, size=size, runtime=runtime, **options) if isinstance(model, (str, Path)) else model
         )
@@ -62,12 +69,55 @@ class FaceParser:
     def space(self) -> LabelSpace:
         return self.engine.spec.space
 
-    def __call__(self, image_bgr: UInt8Array, roi: RoI | None = None, landmarks: Landmarks | None = None) -> ClassMap:
-        """Return the class map of one image, background outside `roi`; without one, the whole image is parsed.
+    @overload
+    def __call__(
+        self,
+        image: Image,
+        roi: RoI | None = None,
+        landmarks: Landmarks | None = None,
+        *,
+        whole: bool = False,
+        max_faces: int | None = None,
+        min_score: float = MIN_SCORE,
+        channels: Channels = "bgr",
+    ) -> ParsedImage: ...
 
-        Models trained with the RoI tanh warp (LaPa) need five `landmarks`.
+    @overload
+    def __call__(
+        self,
+        image: list[Image],
+        *,
+        whole: bool = False,
+        max_faces: int | None = None,
+        min_score: float = MIN_SCORE,
+        channels: Channels = "bgr",
+    ) -> list[ParsedImage]: ...
+
+    def __call__(
+        self,
+        image: Image | list[Image],
+        roi: RoI | None = None,
+        landmarks: Landmarks | None = None,
+        *,
+        whole: bool = False,
+        max_faces: int | None = None,
+        min_score: float = MIN_SCORE,
+        channels: Channels = "bgr",
+    ) -> ParsedImage | list[ParsedImage]:
+        """Find and parse all faces of an image, or of each image in a list.
+
+        An image is a path, a PIL image, or a uint8 array: grey, or BGR as OpenCV has it; `channels="rgb"` for RGB.
+        With `roi`, that square is parsed as one face; with `whole`, the whole image is. `max_faces` keeps the largest
+        faces, `min_score` those at least as certain. Models trained with the RoI tanh warp (LaPa) need five
+        `landmarks`.
         """
-        return self.batch([image_bgr], None if roi is None else [roi], None if landmarks is None else [landmarks])[0]
+        if isinstance(image, list):
+            options = {"whole": whole, "max_faces": max_faces, "min_score": min_score, "channels": channels}
+            return [self(one, **options) for one in image]
+        image_bgr = load_image(image, channels)
+        if roi is not None or landmarks is not None or whole:
+            return parse_square(self, image_bgr, roi, landmarks)
+        return parse_photo(self, image_bgr, max_faces=max_faces, min_score=min_score)
 
     def batch(
         self,
@@ -75,49 +125,63 @@ class FaceParser:
         rois: Sequence[RoI] | None = None,
         landmarks: Sequence[Landmarks] | None = None,
     ) -> list[ClassMap]:
-        """Return the class maps of several images, of any sizes, from one call of the engine."""
+        """Return the class map of one square of each image, by default of all of it, background elsewhere."""
         images_bgr = list(images_bgr)
         for index, image in enumerate(images_bgr):
             check_image(image, "the image" if len(images_bgr) == 1 else f"image {index}")
         if rois is None:
             rois = [RoI.whole((image.shape[0], image.shape[1])) for image in images_bgr]
+        squares = self.parse_rois(images_bgr, rois, landmarks)
+        return [
+            ClassMap(pasted(square, roi, image.shape[:2]), self.space)
+            for image, roi, square in zip(images_bgr, rois, squares, strict=True)
+        ]
+
+    def parse_rois(
+        self, images_bgr: Sequence[UInt8Array], rois: Sequence[RoI], landmarks: Sequence[Landmarks] | None = None
+    ) -> UInt8Array:
+        """Return the labels (n, s, s) of one square of each image."""
         for name, given in (("RoIs", rois), ("sets of landmarks", landmarks)):
             if given is not None and len(given) != len(images_bgr):
                 raise InputError(f"{len(images_bgr)} images need as many {name}", found=len(given))
         for roi in rois:
             if not isinstance(roi, RoI):
                 raise InputError("a region must be an RoI", found=roi, remedy="make one with RoI.from_box_xyxy")
+        size = self.spec.input_size
         if not images_bgr:
-            return []
-        squares = self.parse_crops(
-            np.stack([crop(image, roi, self.spec.input_size) for image, roi in zip(images_bgr, rois, strict=True)]),
+            return np.empty((0, size, size), dtype=np.uint8)
+        return self.parse_crops(
+            np.stack([crop(image, roi, size) for image, roi in zip(images_bgr, rois, strict=True)]),
             None if landmarks is None else [
                 self._in_crop(points, roi) for points, roi in zip(landmarks, rois, strict=True)
             ],
         )  # fmt: skip
-        return [
-            ClassMap(pasted(square, roi, image.shape[:2]), self.space)
-            for image, roi, square in zip(images_bgr, rois, squares, strict=True)
-        ]
 
     def parse_crops(self, squares_bgr: UInt8Array, landmarks: Sequence[Landmarks] | None = None) -> UInt8Array:
         """Parse crops (n, s, s, 3) of the model's input size to labels (n, s, s); landmarks in pixels of the crops."""
         if self.spec.warp is None:
             if landmarks is not None:
                 raise InputError(f"{self.spec.name} uses no warp, so it takes no landmarks", remedy="leave them out")
-            return self.engine.infer(squares_bgr)
+            return self._infer(squares_bgr)
         if landmarks is None:
             raise InputError(
                 f"{self.spec.name} was trained on faces warped by five landmarks, and none were given",
                 remedy="pass landmarks=(5, 2): eyes, nose tip, mouth corners, in pixels",
             )
         warped = np.stack([warp_image(square, points) for square, points in zip(squares_bgr, landmarks, strict=True)])
-        labels = self.engine.infer(warped)
+        labels = self._infer(warped)
         return np.stack([unwarp_labels(one, points) for one, points in zip(labels, landmarks, strict=True)])
+
+    def _infer(self, squares_bgr: UInt8Array) -> UInt8Array:
+        batches = (squares_bgr[start : start + BATCH] for start in range(0, len(squares_bgr), BATCH))
+        return np.concatenate([self.engine.infer(batch) for batch in batches])
 
     def close(self) -> None:
         if self._owns_engine:
             self.engine.close()
+
+    def __repr__(self) -> str:
+        return f"<FaceParser {self.spec.name}, {self.space.name}, {self.engine.description}>"
 
     def __enter__(self) -> FaceParser:
         return self

@@ -32,8 +32,7 @@ from edge_segface.face.finder import (
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.stabiliser import Stabiliser
 from edge_segface.face.track import Track
-from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, paste
-from edge_segface.labels import LabelSpace
+from edge_segface.frames import RoI, UInt8Array, check_image, crop
 from edge_segface.regions import Box, Face, head_box, overlap
 from edge_segface.timing import Stopwatch
 
@@ -188,26 +187,6 @@ class FaceTracker:
                 self.tracks.append(track)
                 started.append(TrackedFace(track.number, face, roi, labels))
         return started
-
-
-def merged_class_map(faces: Sequence[TrackedFace], size_hw: tuple[int, ...], space: LabelSpace) -> ClassMap:
-    """Merge all faces of a frame into one map; where crops overlap, the larger face wins."""
-    labels: UInt8Array = np.zeros(size_hw, dtype=np.uint8)
-    for face in sorted(faces, key=lambda face: face.roi.side):
-        paste_over(face, labels)
-    return ClassMap(labels, space)
-
-
-def paste_over(face: TrackedFace, labels: UInt8Array) -> None:
-    """Paste a face's labels in place, without its background erasing a neighbour."""
-    left, top, right, bottom = face.roi.bounds_xyxy((labels.shape[0], labels.shape[1]))
-    if right <= left or bottom <= top:
-        return
-    before = labels[top:bottom, left:right].copy()
-    paste(face.labels, face.roi, labels)
-    if before.any():
-        after = labels[top:bottom, left:right]
-        np.copyto(after, before, where=after == 0)
 
 
 def covers(box: Box, other: Box) -> bool:

@@ -1,0 +1,31 @@
+"""A look at a region of an image: its crop, parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_segface.frames import RoI, UInt8Array, crop
+
+if TYPE_CHECKING:
+    from edge_segface.face.parser import FaceParser
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A square region of an image, and the labels (s, s) of its crop."""
+
+    roi: RoI
+    labels: UInt8Array
+
+
+def look_at(image_bgr: UInt8Array, rois: Sequence[RoI], parser: FaceParser) -> list[Look]:
+    """Parse regions of an image."""
+    if not rois:
+        return []
+    size = parser.spec.input_size
+    labels = parser.parse_crops(np.stack([crop(image_bgr, roi, size) for roi in rois]))
+    return [Look(roi, one) for roi, one in zip(rois, labels, strict=True)]
