@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Image: TypeAlias = "str | Path | npt.NDArray[Any] | PilImage"
 Channels = Literal["bgr", "rgb"]
+VIDEO_SUFFIXES = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".y4m", ".mpg", ".ts"))
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 
 
@@ -80,6 +81,7 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
         if not text:
             raise ImageError("the name of an image is empty", remedy="check the variable that it comes from")
         path = Path(text)
+        check_is_no_other_kind(text)
         try:
             matches, remedy = _matches(text, path)
         except (OSError, ValueError) as error:
@@ -89,6 +91,23 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
         for match in matches:
             found.setdefault(match.resolve(), match)
     return list(found.values())
+
+
+def check_is_no_other_kind(text: str) -> None:
+    """Raise for what is no image file, with what takes it instead."""
+    remedies = {
+        VIDEO_SUFFIXES: f"run: edge-segface webcam --source {text} --headless --save-masks masks/",
+        frozenset((".pdf",)): f"make images of its pages first, as with: pdftoppm -r 150 -png {text} page",
+        frozenset((".heic", ".heif", ".avif")): "convert it to JPEG first; phones can also save JPEG",
+        frozenset((".svg",)): "draw it as a PNG first",
+    }
+    if "://" in text:
+        raise ImageError(
+            f"{text} is an address", remedy="download the image first; for a stream run: edge-segface webcam --source"
+        )
+    for suffixes, remedy in remedies.items():
+        if Path(text).suffix.lower() in suffixes:
+            raise ImageError(f"{text} is not an image", found=f"a {Path(text).suffix} file", remedy=remedy)
 
 
 def _is_image(path: Path) -> bool:
@@ -150,7 +169,7 @@ def _over_mean_colour(image: UInt8Array, alpha: npt.NDArray[Any]) -> UInt8Array:
     return np.asarray(np.rint(mixed), dtype=np.uint8)
 
 
-def _from_pil(source: object) -> UInt8Array:
+def _from_pil(source: PilImage) -> UInt8Array:
     if not type(source).__module__.startswith("PIL."):
         raise ImageError(
             "an image must be a path, a PIL image or a NumPy array", found=type(source).__name__,
@@ -158,7 +177,7 @@ def _from_pil(source: object) -> UInt8Array:
         )  # fmt: skip
     from PIL import ImageOps
 
-    upright = ImageOps.exif_transpose(source)  # type: ignore[type-var]
+    upright = ImageOps.exif_transpose(source)
     mode = "RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB"
     return np.asarray(upright.convert(mode), dtype=np.uint8)
 

@@ -169,9 +169,9 @@ def _load_checkpoint(path: Path, size: int | None, runtime: Runtime | None, **op
         raise ModelError(
             f"{runtime} does not run checkpoints", found=path, remedy=f"run: edge-segface export {path} --out F.onnx"
         )
-    if unknown := set(options) - {"threads", "provider"}:
+    if unknown := {name for name, value in options.items() if value is not None} - {"threads", "provider"}:
         raise ModelError(f"PyTorch has no option {', '.join(sorted(unknown))}", remedy="leave it out")
-    threads, provider = options.get("threads"), options.get("provider", "cpu")
+    threads, provider = options.get("threads"), options.get("provider") or "cpu"
     check_torch()
     import torch
 

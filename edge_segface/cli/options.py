@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_segface.labels import LabelSpace
     from edge_segface.quantize.accuracy_gate import AccuracyGate
 
-ENGINE, DATASET, OUTPUT, CAMERA = "Engine", "Dataset", "Output", "Camera"  # panels of --help
+ENGINE, DATASET, FACES, OUTPUT, CAMERA = "Engine", "Dataset", "Faces", "Output", "Camera"  # panels of --help
 
 LabelsName = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
 DatasetKind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]

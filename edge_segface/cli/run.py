@@ -10,6 +10,7 @@ import typer
 from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.cli.options import (
     CAMERA,
+    FACES,
     OUTPUT,
     JsonOut,
     LabelsName,
@@ -26,24 +27,59 @@ def parse(
     inputs: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", metavar="INPUT...")],
     out: Annotated[
         Path,
-        typer.Option(help="Folder for NAME.png (one class id per pixel) and NAME.overlay.jpg.", rich_help_panel=OUTPUT),
-    ],
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for NAME.png (one class id per pixel), NAME.json and the rest.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = Path("parsed"),
     model: Model = DEFAULT_MODEL,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole", help="Parse each image as one face, without finding faces first.", rich_help_panel=FACES
+        ),
+    ] = False,
+    faces: Annotated[
+        int | None, typer.Option(min=1, help="Parse at most this many faces, the largest.", rich_help_panel=FACES)
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="How sure the finder must be of a face, 0 to 1.", rich_help_panel=FACES)
+    ] = 0.65,
     labels: Annotated[
         LabelsName | None,
         typer.Option(help="Label space of the class ids. Default: the model's own.", rich_help_panel=OUTPUT),
     ] = None,
-    overlay: Annotated[bool, typer.Option(help="Also write overlays.", rich_help_panel=OUTPUT)] = True,
+    overlay: Annotated[
+        bool, typer.Option(help="Write NAME.overlay.jpg: the classes drawn over the image.", rich_help_panel=OUTPUT)
+    ] = True,
+    colour_map: Annotated[
+        bool,
+        typer.Option("--colour-map", help="Write NAME.colour.png: classes as colours.", rich_help_panel=OUTPUT),
+    ] = False,
+    sheet: Annotated[
+        bool,
+        typer.Option("--sheet", help="Write NAME.sheet.jpg: image, overlay and legend.", rich_help_panel=OUTPUT),
+    ] = False,
+    crops: Annotated[
+        bool, typer.Option("--crops", help="Write NAME.face1.jpg, ...: one image per face.", rich_help_panel=OUTPUT)
+    ] = False,
+    polygons: Annotated[
+        bool,
+        typer.Option("--polygons", help="Write polygons.json: all outlines in COCO's format.", rich_help_panel=OUTPUT),
+    ] = False,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
-    """Parse images: one class id per pixel, and an overlay to look at."""
+    """Find and parse the faces of images: one class id per pixel, a JSON record, and an overlay to look at."""
     import cv2
 
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import progress_bar
-    from edge_segface.face.parse_images import parse_images
+    from edge_segface.cli.console.tables import print_parsed
+    from edge_segface.face.parse_images import ParseOptions, parse_images
     from edge_segface.face.parser import FaceParser
     from edge_segface.image_io import find_images
     from edge_segface.labels import describe_lost_parts, label_space
@@ -54,10 +90,20 @@ def parse(
         space = label_space(labels) if labels else parser.space
         if lost := describe_lost_parts(parser.space, space):
             warn(lost)
-        summary = parse_images(parser, images, out, space=space, draw=overlay, progress=progress)
-    typer.echo(f"{len(summary.written)} of {len(images)} parsed into {out}")
+        options = ParseOptions(
+            space,
+            whole=whole,
+            max_faces=faces,
+            min_score=min_score,
+            overlay=overlay,
+            colour_map=colour_map,
+            sheet=sheet,
+            crops=crops,
+            polygons=polygons,
+        )
+        summary = parse_images(parser, images, out, options, progress=progress)
+    print_parsed(summary, len(images), out)
     if summary.failures:
-        warn(f"{len(summary.failures)} failed: " + ", ".join(str(path) for path in list(summary.failures)[:5]))
         raise typer.Exit(1)
 
 

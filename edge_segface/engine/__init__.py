@@ -23,10 +23,10 @@ Runtime = Literal["onnxruntime", "openvino", "tensorrt"]
 
 
 class EngineOptions(TypedDict, total=False):
-    """Options of the engines; each engine rejects those that it does not have."""
+    """Options of the engines; each engine rejects those that it does not have. None means the engine's default."""
 
-    threads: int
-    provider: str  # ONNX Runtime: cpu, cuda or tensorrt
+    threads: int | None
+    provider: str | None  # ONNX Runtime: cpu, cuda or tensorrt
     spin: bool  # ONNX Runtime: whether idle threads spin
     precision: Literal["auto", "fp32", "bf16", "fp16"]  # OpenVINO
     hint: Literal["latency", "throughput"]  # OpenVINO
@@ -54,7 +54,8 @@ def open_engine(
         )
     module, name = ENGINE_CLASSES[chosen]
     engine_class = getattr(import_module(f"edge_segface.engine.{module}"), name)
-    if unknown := set(options) - set(signature(engine_class).parameters):
+    given = {name: value for name, value in options.items() if value is not None}
+    if unknown := set(given) - set(signature(engine_class).parameters):
         raise ModelError(f"{chosen} has no option {', '.join(sorted(unknown))}", remedy="leave it out")
-    engine: Engine = engine_class(path, **options)
+    engine: Engine = engine_class(path, **given)
     return engine

@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_segface.face.look import Look, look_at
 from edge_segface.frames import ClassMap, RoI, UInt8Array
-from edge_segface.regions import Box, Face, find_faces, overlap
+from edge_segface.regions import KINDS, Box, Face, find_faces, overlap
 
 if TYPE_CHECKING:
     from edge_segface.face.parser import FaceParser
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WIDE_MIN_SIDE = 8  # smallest candidate in a wide look, in pixels of the network's input
 CLOSE_MIN_SHARE = 0.2  # smallest face in a close look, relative to the network's input
 CLOSE_KINDS = 2  # kinds of inner parts that confirm a face
+MIN_SCORE = 0.65  # about as strict
 SAME_FACE = 0.3  # least overlap of two boxes of one face
 SAME_CANDIDATE = (
     0.6  # overlap from which candidates are merged; touching faces share one, and separate in the close look
@@ -34,6 +35,7 @@ MIN_FACE = 60.0  # height in pixels of the smallest face to look for
 MIN_FACE_SHARE = 0.025  # ... and relative to the longer side of a large image
 WIDE_FACE = 24.0  # height in pixels of the network's input at which a wide look shows a face reliably
 TILE_OVERLAP = 0.25  # of neighbouring tiles, relative to their side
+FINER = 0.62  # side of the tiles of a second search, relative to the first
 PORTRAIT = 0.75  # side of a face's RoI, relative to the image, from which the image is a portrait of that face
 
 
@@ -70,12 +72,14 @@ class FaceFinder:
         >>> round(faces[0].score, 1), faces[0].roi.side > 100
         (1.0, True)
 
-    The image is searched in tiles so small that faces of `min_face` pixels are found. Without `tiles`, only the whole
+    The image is searched in tiles so small that faces of `min_face` pixels are found; `min_score` is how
+    sure the finder must be of a face. Without `tiles`, only the whole
     image is searched, which is fast and misses small faces.
     """
 
     parser: FaceParser
     min_face: float = MIN_FACE
+    min_score: float = MIN_SCORE
     tiles: bool = True
 
     def __call__(self, image_bgr: UInt8Array) -> list[Face]:
@@ -88,12 +92,11 @@ class FaceFinder:
         looks = look_at(image_bgr, [RoI.whole(size_hw)], self.parser)
         if (face := self._portrait_face(looks[0])) is not None:
             return SearchResult([FoundFace(face, looks[0])], looks, portrait=True)
-        tiles = self._tiles(size_hw)
-        looks += look_at(image_bgr, tiles, self.parser)
-        faces = self._confirmed(image_bgr, looks)
-        if not faces and not tiles and self.tiles:
-            looks += look_at(image_bgr, tile_rois(size_hw), self.parser)
-            faces = self._confirmed(image_bgr, looks)
+        faces: list[FoundFace] = []
+        for tiles in self._tilings(size_hw):
+            looks += look_at(image_bgr, tiles, self.parser)
+            if faces := self._confirmed(image_bgr, looks):
+                break
         return SearchResult(faces, looks)
 
     def _portrait_face(self, whole: Look) -> Face | None:
@@ -103,12 +106,16 @@ class FaceFinder:
             return None
         return self.confirm(candidates[0], whole.roi, whole.labels)
 
-    def _tiles(self, size_hw: tuple[int, int]) -> list[RoI]:
-        """Return the tiles that show the smallest faces; none where a look at the whole image does."""
+    def _tilings(self, size_hw: tuple[int, int]) -> list[list[RoI]]:
+        """Return the tiles that show the smallest faces, none where a look at the whole image does, and finer ones.
+
+        The finer ones are for images in which nothing is found; dense crowds are such.
+        """
+        if not self.tiles:
+            return [[]]
         longest = max(size_hw)
-        min_face = max(self.min_face, MIN_FACE_SHARE * longest)
-        side = min_face / WIDE_FACE * self.parser.spec.input_size
-        return grid_rois(size_hw, side) if self.tiles and side < longest else []
+        side = max(self.min_face, MIN_FACE_SHARE * longest) / WIDE_FACE * self.parser.spec.input_size
+        return [grid_rois(size_hw, side) if side < longest else [], grid_rois(size_hw, FINER * min(side, longest))]
 
     def _confirmed(self, image_bgr: UInt8Array, looks: Sequence[Look]) -> list[FoundFace]:
         candidates = self.candidates([look.roi for look in looks], [look.labels for look in looks])
@@ -132,7 +139,7 @@ class FaceFinder:
     def confirm(self, candidate: Face, roi: RoI, labels: UInt8Array) -> Face | None:
         """Return the face in a close look that matches the candidate best, if there is any."""
         min_side = round(CLOSE_MIN_SHARE * self.parser.spec.input_size)
-        return best_match(self.faces_in(roi, labels, min_side=min_side, kinds=CLOSE_KINDS), candidate)
+        return best_match(self.faces_in(roi, labels, min_side=min_side, kinds=self.min_score * len(KINDS)), candidate)
 
     def faces_in(self, roi: RoI, labels: UInt8Array, *, min_side: int, kinds: float) -> list[Face]:
         """Return the faces in the labels of an RoI, with boxes in pixels of the image."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import cv2
@@ -56,12 +57,14 @@ def paste_over(face: Square, labels: UInt8Array) -> None:
 
 
 def resampled(labels: UInt8Array, roi: RoI, bounds: Bounds) -> UInt8Array:
-    """Return the labels of an upright RoI for pixels of its image: of the interpolated classes, the strongest wins."""
+    """Return the labels of an RoI for pixels of its image: where it is enlarged, classes
+    are interpolated, and the strongest wins.
+    """
     left, top, right, bottom = bounds
     size = labels.shape[0]
     result: UInt8Array = np.zeros((bottom - top, right - left), dtype=np.uint8)
-    if roi.side <= size:
-        paste(labels, RoI((roi.centre_xy[0] - left, roi.centre_xy[1] - top), roi.side), result)
+    if roi.side <= size or roi.angle_deg:
+        paste(labels, replace(roi, centre_xy=(roi.centre_xy[0] - left, roi.centre_xy[1] - top)), result)
         return result
     scale = roi.side / size
     corner_x, corner_y = roi.corners_xy()[0] + 0.5

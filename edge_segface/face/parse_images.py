@@ -2,44 +2,89 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import json
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from edge_segface.draw import side_by_side
+from edge_segface.coco import CocoFile
+from edge_segface.draw import colour, side_by_side
 from edge_segface.engine.base import check_has_labels
 from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError
+from edge_segface.face.finder import MIN_SCORE
 from edge_segface.face.parser import FaceParser
-from edge_segface.files import make_folder
+from edge_segface.face.result import ParsedImage
+from edge_segface.files import make_folder, write_text
+from edge_segface.frames import UInt8Array
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import LabelSpace
 from edge_segface.progress import NO_PROGRESS, Progress
 
-OVERLAY_SUFFIX = ".overlay.jpg"
+POLYGONS_FILE = "polygons.json"
+TINY_FACE = 40  # height in pixels below which a face shows few of its parts
+AHEAD = 1  # images that are read, and results that are written, while another image is parsed
+
+
+@dataclass(frozen=True)
+class ParseOptions:
+    """Which faces to parse, and which files to write for each image beside NAME.png and NAME.json."""
+
+    space: LabelSpace
+    whole: bool = False
+    max_faces: int | None = None
+    min_score: float = MIN_SCORE
+    overlay: bool = True  # NAME.overlay.jpg
+    colour_map: bool = False  # NAME.colour.png
+    sheet: bool = False  # NAME.sheet.jpg: image, overlay and legend
+    crops: bool = False  # NAME.face1.jpg, ...: the square around each face
+    polygons: bool = False  # one polygons.json (COCO) for all images
+
+    def suffixes(self) -> list[str]:
+        """The ends of the names of the files that each image gets, except for its faces' crops."""
+        chosen = {
+            ".png": True,
+            ".json": True,
+            ".overlay.jpg": self.overlay,
+            ".colour.png": self.colour_map,
+            ".sheet.jpg": self.sheet,
+        }
+        return [suffix for suffix, wanted in chosen.items() if wanted]
 
 
 @dataclass
 class ParseSummary:
-    """The class-id files that were written, and the images that failed with their errors."""
+    """What became of the images, in their order."""
 
-    written: list[Path] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)  # class-id files
+    face_heights: dict[Path, list[float]] = field(default_factory=dict)  # in pixels of the image, tallest first
     failures: dict[Path, EdgeSegfaceError] = field(default_factory=dict)
+
+    @property
+    def without_face(self) -> list[Path]:
+        return [path for path, heights in self.face_heights.items() if not heights]
+
+    @property
+    def tiny(self) -> list[Path]:
+        """Images in which even the largest face is too small to show its parts."""
+        return [path for path, heights in self.face_heights.items() if heights and heights[0] < TINY_FACE]
 
 
 def parse_images(
     parser: FaceParser,
     images: Sequence[Path],
     out: Path,
+    options: ParseOptions,
     *,
-    space: LabelSpace,
-    draw: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> ParseSummary:
-    """Write `out`/NAME.png, whose pixels are ids of `space`, and with `draw` NAME.overlay.jpg, for each image NAME.
+    """Write the files of `options` for each image into a folder; NAME.png holds ids of the options' label space.
 
-    Parts that `space` lacks go where `lost_parts` says. Images with the same stem keep their suffix and are numbered,
-    so that none overwrites another.
+    Parts that the label space lacks go where `lost_parts` says. Images with the same stem keep their suffix and are
+    numbered, so that none overwrites another.
     """
     check_has_labels(parser.spec)
     if parser.spec.warp is not None:
@@ -48,32 +93,49 @@ def parse_images(
             remedy="call FaceParser from Python with landmarks=",
         )
     stems = output_stems(images)
-    inputs = {path.resolve() for path in images}
-    suffixes = (".png", OVERLAY_SUFFIX) if draw else (".png",)
-    if overwritten := [
-        stem + suffix for stem in stems for suffix in suffixes if (out / (stem + suffix)).resolve() in inputs
-    ]:
-        raise OutputError(
-            f"the results would overwrite {len(overwritten)} of the images", found=overwritten[0],
-            remedy="name another folder for --out",
-        )  # fmt: skip
+    _check_images_are_kept(images, [out / (stem + suffix) for stem in stems for suffix in options.suffixes()])
     make_folder(out)
-    summary = ParseSummary()
+    summary, coco = ParseSummary(), CocoFile(options.space)
     progress.stage("parsing", len(images))
-    for path, stem in zip(images, stems, strict=True):
-        try:
-            image = read_image(path)
-            class_map = parser(image).to_space(space, drop_missing=True)
-            ids = out / f"{stem}.png"
-            write_image(class_map.labels, ids)
-            if draw:
-                write_image(side_by_side(image, class_map), out / (stem + OVERLAY_SUFFIX))
-            summary.written.append(ids)
-        except EdgeSegfaceError as error:
-            summary.failures[path] = error
-            progress.note(f"error: {error}")
-        progress.advance()
+    with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
+        writing: deque[tuple[Path, Future[Path]]] = deque()
+        for (path, reading), stem in zip(_read_ahead(images, readers), stems, strict=True):
+            with _failures_noted(summary, path, progress):
+                result = parser(
+                    reading.result(), whole=options.whole, max_faces=options.max_faces, min_score=options.min_score
+                )
+                writing.append((path, writers.submit(write_result, result, path, out / stem, options)))
+                summary.face_heights[path] = [face.face.height for face in result.faces]
+                if options.polygons:
+                    coco.add(path.name, result.to_space(options.space, drop_missing=True))
+            while len(writing) > AHEAD:
+                _finish(*writing.popleft(), summary, progress)
+            progress.advance()
+        for path, written in writing:
+            _finish(path, written, summary, progress)
+        if options.polygons:
+            coco.write(out / POLYGONS_FILE)
     return summary
+
+
+def write_result(result: ParsedImage, image: Path, stem: Path, options: ParseOptions) -> Path:
+    """Write the files of one image, whose names begin with `stem`; return the one with the class ids."""
+    class_map = result.to_space(options.space, drop_missing=True)
+    ids = stem.with_name(stem.name + ".png")
+    write_image(class_map.labels, ids)
+    drawings = {
+        ".overlay.jpg": result.plot if options.overlay else None,
+        ".colour.png": partial(colour, class_map) if options.colour_map else None,
+        ".sheet.jpg": partial(side_by_side, result.image_bgr, result) if options.sheet else None,
+    }
+    for suffix, draw in drawings.items():
+        if draw is not None:
+            write_image(draw(), stem.with_name(stem.name + suffix))
+    for number, face in enumerate(result.faces if options.crops else (), 1):
+        write_image(face.crop(), stem.with_name(f"{stem.name}.face{number}.jpg"))
+    record = {"image": image.name, **class_map.to_dict()}
+    write_text(json.dumps(record, indent=2) + "\n", stem.with_name(stem.name + ".json"))
+    return ids
 
 
 def output_stems(images: Sequence[Path]) -> list[str]:
@@ -88,3 +150,37 @@ def output_stems(images: Sequence[Path]) -> list[str]:
             name = f"{path.name}-{number}"
         names[name] = None
     return list(names)
+
+
+def _check_images_are_kept(images: Sequence[Path], outputs: Sequence[Path]) -> None:
+    inputs = {path.resolve() for path in images}
+    if overwritten := [path.name for path in outputs if path.resolve() in inputs]:
+        raise OutputError(
+            f"the results would overwrite {len(overwritten)} of the images", found=overwritten[0],
+            remedy="name another folder for --out",
+        )  # fmt: skip
+
+
+def _read_ahead(images: Sequence[Path], pool: ThreadPoolExecutor) -> Iterator[tuple[Path, Future[UInt8Array]]]:
+    """Yield each image being read, while the next ones are read too."""
+    waiting = deque(images)
+    reading: deque[tuple[Path, Future[UInt8Array]]] = deque()
+    while waiting or reading:
+        while waiting and len(reading) <= AHEAD:
+            path = waiting.popleft()
+            reading.append((path, pool.submit(read_image, path)))
+        yield reading.popleft()
+
+
+def _finish(path: Path, writing: Future[Path], summary: ParseSummary, progress: Progress) -> None:
+    with _failures_noted(summary, path, progress):
+        summary.written.append(writing.result())
+
+
+@contextmanager
+def _failures_noted(summary: ParseSummary, path: Path, progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    except EdgeSegfaceError as error:
+        summary.failures[path] = error
+        progress.note(f"error: {error}")

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.assets import DEFAULT_MODEL
-from edge_segface.engine import Engine, EngineOptions, Runtime
+from edge_segface.engine import Engine, Runtime
 from edge_segface.errors import InputError
-from edge_segface.face.photo import MIN_SCORE, parse_photo, parse_square
+from edge_segface.face.finder import MIN_SCORE
+from edge_segface.face.photo import parse_photo, parse_square
 from edge_segface.face.result import ParsedImage
 from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, pasted
 from edge_segface.image_io import Channels, Image, load_image
@@ -52,13 +53,10 @@ class FaceParser:
         provider: str | None = None,
     ) -> None:
         self._owns_engine = isinstance(model, (str, Path))
-        options: EngineOptions = {}
-        if threads is not None:
-            options["threads"] = threads
-        if provider is not None:
-            options["provider"] = provider
         self.engine: Engine = (
-            load_engine(model, size=size, runtime=runtime, **options) if isinstance(model, (str, Path)) else model
+            load_engine(model, size=size, runtime=runtime, threads=threads, provider=provider)
+            if isinstance(model, (str, Path))
+            else model
         )
 
     @property
@@ -112,8 +110,9 @@ class FaceParser:
         `landmarks`.
         """
         if isinstance(image, list):
-            options = {"whole": whole, "max_faces": max_faces, "min_score": min_score, "channels": channels}
-            return [self(one, **options) for one in image]
+            return [
+                self(one, whole=whole, max_faces=max_faces, min_score=min_score, channels=channels) for one in image
+            ]
         image_bgr = load_image(image, channels)
         if roi is not None or landmarks is not None or whole:
             return parse_square(self, image_bgr, roi, landmarks)

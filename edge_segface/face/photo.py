@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 from edge_segface.errors import InputError
 from edge_segface.face.extend import context_looks, extend
-from edge_segface.face.finder import FaceFinder, FoundFace, box_in_crop, box_in_frame
+from edge_segface.face.finder import MIN_SCORE, FaceFinder, FoundFace, box_in_crop, box_in_frame
 from edge_segface.face.look import Look, look_at
 from edge_segface.face.merge import merged_labels
 from edge_segface.face.result import ParsedFace, ParsedImage
 from edge_segface.face.track import crop_around
-from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, pasted
+from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image
 from edge_segface.regions import Face, find_faces, head_box
 
 if TYPE_CHECKING:
     from edge_segface.face.parser import FaceParser, Landmarks
 
-MIN_SCORE = 0.5
 SAME_PLACE = 0.05  # shift relative to the side, or change of the logarithm of the side, of squares that show the same
 
 
@@ -30,14 +29,15 @@ def parse_photo(
     check_image(image_bgr, "the image")
     if max_faces is not None and max_faces < 1:
         raise InputError("the number of faces must be 1 or more", found=max_faces)
-    search = FaceFinder(parser).search(image_bgr)
-    found = [each for each in search.faces if each.face.score >= min_score][:max_faces]
+    size_hw = image_bgr.shape[0], image_bgr.shape[1]
+    search = FaceFinder(parser, min_score=min_score).search(image_bgr)
+    found = search.faces[:max_faces]
     if search.portrait:
         squares = [each.look for each in found]
-        labels = merged_labels(squares, image_bgr.shape[:2])
+        labels = merged_labels(squares, size_hw)
     else:
         squares = _best_squares(parser, image_bgr, found)
-        labels = merged_labels(squares, image_bgr.shape[:2])
+        labels = merged_labels(squares, size_hw)
         extend(labels, squares, context_looks(image_bgr, squares, search.looks, parser), parser.space)
     faces = [
         ParsedFace(each.face, square.roi, square.labels, parser.space, image_bgr)
@@ -56,7 +56,7 @@ def parse_square(
     found = find_faces(ClassMap(labels, parser.space))[:1]
     faces = [Face(box_in_frame(face.box_xyxy, roi, len(labels)), face.score) for face in found]
     return ParsedImage(
-        pasted(labels, roi, image_bgr.shape[:2]),
+        merged_labels([Look(roi, labels)], (image_bgr.shape[0], image_bgr.shape[1])),
         parser.space,
         image_bgr,
         tuple(ParsedFace(face, roi, labels, parser.space, image_bgr) for face in faces),

@@ -30,8 +30,9 @@ from edge_segface.camera.sources.gstreamer import GstSource
 from edge_segface.camera.sources.pipelines import Pipeline, user_pipeline
 from edge_segface.camera.stream import parse_stream
 from edge_segface.errors import ModelError, SinkError, SourceError
+from edge_segface.face.merge import paste_over
 from edge_segface.face.parser import FaceParser
-from edge_segface.face.tracker import TrackedFace, paste_over
+from edge_segface.face.tracker import TrackedFace
 from edge_segface.frames import ClassMap, Frame, RoI, UInt8Array
 from edge_segface.image_io import write_image
 from edge_segface.labels import CELEBAMASK19

@@ -7,70 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from edge_segface import __version__
 from edge_segface.assets import FOLDER, PORTRAIT
 from edge_segface.cli import app
-from edge_segface.face.parser import FaceParser
-from edge_segface.image_io import read_image, write_image
-from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, remap_table
 from tests.conftest import ROOT, assert_one_line_error, run_cli
 from tests.support.datasets import write_folder
 from tests.support.images import read_png
-
-
-def test_parse_writes_ids_and_overlays_and_goes_on_after_a_bad_file(tmp_path: Path, drawn_face: np.ndarray) -> None:
-    photos, out = tmp_path / "photos", tmp_path / "out"
-    write_image(read_image(PORTRAIT), photos / "a.jpg")
-    write_image(drawn_face, photos / "b.png")
-    (photos / "bad.jpg").write_bytes(b"")
-    result = run_cli("parse", photos, "--out", out)
-    assert result.returncode == 1
-    assert "2 of 3 parsed into" in result.stdout
-    assert "error: " in result.stderr
-    assert "bad.jpg is empty" in result.stderr
-    assert "1 failed: " in result.stderr
-    assert "Traceback" not in result.stderr
-    assert sorted(item.name for item in out.iterdir()) == ["a.overlay.jpg", "a.png", "b.overlay.jpg", "b.png"]
-    ids = read_png(out / "a.png")
-    with FaceParser() as parser:
-        assert np.array_equal(ids, parser(read_image(photos / "a.jpg")).labels)
-
-
-def test_parse_into_another_label_space(tmp_path: Path) -> None:
-    assert run_cli("parse", PORTRAIT, "--out", tmp_path / "own", "--no-overlay").returncode == 0
-    result = run_cli("parse", PORTRAIT, "--out", tmp_path / "raw", "--labels", "celebamask19-raw")
-    assert result.returncode == 0, result.stderr
-    own, raw = (read_png(tmp_path / name / "portrait.png") for name in ("own", "raw"))
-    assert np.array_equal(remap_table(CELEBAMASK19, CELEBAMASK19_RAW)[own], raw)
-    assert [item.name for item in (tmp_path / "own").iterdir()] == ["portrait.png"]
-    lapa = run_cli("parse", PORTRAIT, "--out", tmp_path / "lapa", "--labels", "lapa11")
-    assert lapa.returncode == 0
-    assert "neck becomes background" in lapa.stderr
-    assert "left_ear becomes skin" in lapa.stderr
-
-
-def test_parse_never_overwrites_a_picture(tmp_path: Path, drawn_face: np.ndarray) -> None:
-    for name in ("x.png", "x.jpg", "deep/x.png"):
-        write_image(drawn_face, tmp_path / name)
-    before = (tmp_path / "x.png").read_bytes()
-    result = run_cli("parse", tmp_path / "x.png", "--out", tmp_path)
-    assert_one_line_error(result, "would overwrite", "x.png", "another folder")
-    assert (tmp_path / "x.png").read_bytes() == before
-    assert run_cli("parse", f"{tmp_path}/**/x.*", "--out", tmp_path / "out", "--no-overlay").returncode == 0
-    assert len(list((tmp_path / "out").iterdir())) == 3
-    (tmp_path / "x.overlay.jpg").write_bytes((tmp_path / "x.jpg").read_bytes())
-    result = run_cli("parse", tmp_path / "x.jpg", tmp_path / "x.overlay.jpg", "--out", tmp_path)
-    assert_one_line_error(result, "would overwrite", "x.overlay.jpg")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert_one_line_error(run_cli("parse", PORTRAIT, "--out", tmp_path / "out"), "cannot write")
 
 
 def test_bad_input_is_one_line_and_exit_1(tmp_path: Path) -> None:

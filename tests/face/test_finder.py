@@ -8,7 +8,7 @@ import pytest
 from edge_segface.assets import PORTRAIT
 from edge_segface.data.geometry import warp_labels
 from edge_segface.data.synthetic.drawn import Person, draw_person
-from edge_segface.face.finder import FaceFinder, box_in_frame, tile_rois
+from edge_segface.face.finder import FaceFinder, box_in_frame, grid_rois, tile_rois
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import ClassMap, RoI
 from edge_segface.image_io import read_image
@@ -60,17 +60,27 @@ def test_a_wide_look_finds_candidates_and_a_close_one_decides(
 ) -> None:
     image, labels = frame
     parser = Knows(labels)
-    monkeypatch.setattr("edge_segface.face.finder.crop", parser.crop)
+    monkeypatch.setattr("edge_segface.face.look.crop", parser.crop)
     found = FaceFinder(parser, tiles=False)(image)  # type: ignore[arg-type]
     assert parser.looks == [1, 3]  # all candidates in one batch, the wall among them
     parser.looks.clear()
-    assert len(FaceFinder(parser)(image)) == 2  # type: ignore[arg-type]
-    assert parser.looks[0] == 5
-    assert len(parser.looks) == 2
+    assert len(FaceFinder(parser, min_face=30)(image)) == 2  # type: ignore[arg-type]
+    assert parser.looks == [1, 6, 5]  # the whole image, its tiles, and the candidates
     true = find_faces(ClassMap(labels, CELEBAMASK19))
     assert len(found) == len(true) == 2
     for face, expected in zip(found, true, strict=True):
         assert overlap(face.box_xyxy, expected.box_xyxy) > 0.8
+
+
+@pytest.mark.parametrize(("size_hw", "side"), [((480, 640), 640.0), ((720, 1280), 500.0), ((100, 3000), 400.0)])
+def test_a_grid_covers_the_image_with_squares_that_overlap(size_hw: tuple[int, int], side: float) -> None:
+    seen = np.zeros(size_hw, np.uint8)
+    for roi in grid_rois(size_hw, side):
+        assert roi.side == side
+        left, top, right, bottom = roi.bounds_xyxy(size_hw)
+        seen[top:bottom, left:right] += 1
+    assert seen.all()
+    assert side >= max(size_hw) or (seen > 1).mean() > 0.1
 
 
 def test_tiles_cover_the_picture() -> None:

@@ -17,6 +17,7 @@ from edge_segface.data.synthetic.backdrops import draw_backdrop
 from edge_segface.data.synthetic.drawn import Person, draw_person
 from edge_segface.errors import ModelError
 from edge_segface.face.detector import open_detector
+from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.stabiliser import Stabiliser
 from edge_segface.face.track import crop_around
@@ -27,7 +28,6 @@ from edge_segface.face.tracker import (
     FaceTracker,
     TrackedFace,
     covers,
-    merged_class_map,
 )
 from edge_segface.frames import ClassMap, RoI
 from edge_segface.image_io import read_image

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from edge_segface.cli.console.messages import stdout, warn
+from edge_segface.cli.console.messages import say, stdout, warn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from edge_segface.demo import DemoResult
     from edge_segface.doctor import Finding
     from edge_segface.evaluate import EvaluationReport
+    from edge_segface.face.parse_images import ParseSummary
     from edge_segface.labels import LabelSpace
     from edge_segface.quantize.accuracy_gate import AccuracyDrop
     from edge_segface.quantize.sensitivity import Sensitivity
     from edge_segface.spec import ModelSpec
+
+MOST_LINES = 10  # images that get a line of their own
 
 
 def print_build(result: BuildResult) -> None:
@@ -242,3 +245,29 @@ def print_demo(result: DemoResult) -> None:
     shares = (f"{part.replace('_', ' ')} {100 * share:.1f} %" for part, share in result.report["shares"].items())
     stdout.print("classes: " + ", ".join(shares))
     stdout.print(f"wrote {result.image} and {result.json}")
+
+
+def print_parsed(summary: ParseSummary, images: int, out: Path) -> None:
+    """Print how many faces each image has, or for many images all of them, and what needs attention."""
+    if len(summary.face_heights) <= MOST_LINES:
+        for path, heights in summary.face_heights.items():
+            say(f"{path}: {count_of(len(heights), 'face')}")
+    faces = sum(map(len, summary.face_heights.values()))
+    say(f"{len(summary.written)} of {images} parsed into {out}: {count_of(faces, 'face')}")
+    if empty := summary.without_face:
+        warn(
+            f"no face found in {names_of(empty)}; --whole parses a close-up as one face, a lower --min-score finds more"
+        )
+    if tiny := summary.tiny:
+        warn(f"only tiny faces, with few of their parts, in {names_of(tiny)}; larger images give better results")
+    if summary.failures:
+        warn(f"{len(summary.failures)} failed: {names_of(list(summary.failures))}")
+
+
+def count_of(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def names_of(paths: Sequence[Path], most: int = 5) -> str:
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(str(path) for path in paths[:most]) + more
