@@ -97,5 +97,24 @@ def compose(heads: Dataset, number: int, count: int, size_wh: tuple[int, int]) -
     return compose_scene(samples[:count], heights.tolist(), size_wh, rng, BackdropPool(heads.space, samples[count:]))
 
 
+def table(report: Report) -> str:
+    groups, rate = report["groups"], report["rate"]
+    columns = ("faces found", "photos with all six found", "false faces a photo", "photos parsed a second")
+    row = (
+        f"{groups['found_percent']} %",
+        f"{groups['all_found_percent']} %",
+        groups["false_per_photo"],
+        rate["images_per_s"],
+    )
+    note = (
+        f"{groups['faces']} faces in {groups['photos']} group photos; the rate is the median of {rate['rounds']} runs over"
+        f" {rate['photos']} photos, from decoding to writing. `{report['model']}`, {report['engine']}."
+    )
+    return (
+        common.markdown_table(columns, [row])
+        + f"\n{note} {common.machine_line(report, ())} Made by `benchmarks/photos.py`.\n"
+    )
+
+
 if __name__ == "__main__":
     main()

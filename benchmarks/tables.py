@@ -23,6 +23,7 @@ import loop
 import models
 import paper
 import peers
+import photos
 import precision
 import rewrite
 import scenes
@@ -44,6 +45,7 @@ TABLES = {
     "models": models.table,
     "paper": paper.table,
     "peers": peers.table,
+    "photos": photos.table,
     "precision": precision.table,
     "rewrite": rewrite.table,
     "scenes": scenes.table,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edge_segface.errors import EdgeSegfaceError
     from edge_segface.face.finder import FaceFinder
     from edge_segface.face.parser import FaceParser
+    from edge_segface.face.result import ParsedFace, ParsedImage
     from edge_segface.frames import ClassMap, Frame, RoI
     from edge_segface.labels import LabelSpace, label_space
     from edge_segface.models import load_engine
@@ -30,6 +31,8 @@ __all__ = [
     "Frame",
     "FrameResult",
     "LabelSpace",
+    "ParsedFace",
+    "ParsedImage",
     "RoI",
     "__version__",
     "label_space",
@@ -46,6 +49,8 @@ _MODULES = {
     "Frame": "frames",
     "FrameResult": "camera.result",
     "LabelSpace": "labels",
+    "ParsedFace": "face.result",
+    "ParsedImage": "face.result",
     "RoI": "frames",
     "label_space": "labels",
     "load_engine": "models",

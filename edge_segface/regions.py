@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,8 +24,10 @@ KINDS = (
 
 ROI_GROWTH = 2.0  # side of the RoI relative to the longer side of the face's box: includes head, hat and shoulders
 MIN_FILLED = 0.35  # least share of the box that the face covers
+NOSES_APART = 0.35  # least distance of the noses of two faces that touch, relative to the longer side of their box
+MIN_NOSE = 0.25  # smallest of these noses, relative to the largest
 
-
+Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 
 
@@ -38,6 +41,10 @@ class Face:
     @property
     def height(self) -> float:
         return self.box_xyxy[3] - self.box_xyxy[1]
+
+    @property
+    def centre_xy(self) -> tuple[float, float]:
+        return (self.box_xyxy[0] + self.box_xyxy[2]) / 2, (self.box_xyxy[1] + self.box_xyxy[3]) / 2
 
     @property
     def roi(self) -> RoI:
@@ -60,24 +67,54 @@ def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> 
     # Opening cuts thin bridges between two faces.
     opened = np.asarray(cv2.morphologyEx(face, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     count, components, numbers, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
-    kind_of_id = _kind_of_id(space)
     found = []
     for component in range(1, count):
         left, top, width, height, area = (int(number) for number in numbers[component])
         if min(width, height) < min_side or area < MIN_FILLED * width * height:
             continue
         area_slice = np.s_[top : top + height, left : left + width]
-        shares = (
-            np.bincount(kind_of_id[labels[area_slice][components[area_slice] == component]], minlength=len(KINDS) + 1)[
-                1:
-            ]
-            / area
-        )
-        evidence = np.minimum(shares / 0.01, 1).sum()  # a kind counts fully from 1 % of the face on
-        if evidence >= kinds:
-            box = (float(x + left), float(y + top), float(x + left + width), float(y + top + height))
-            found.append(Face(box, float(evidence / len(KINDS))))
+        region = components[area_slice] == component
+        for part in _split_by_noses(region, labels[area_slice], space):
+            if (one := _face_of(part, labels[area_slice], space, min_side, kinds)) is not None:
+                found.append(_moved(one, x + left, y + top))
     return sorted(found, key=lambda face: -face.height)
+
+
+def _split_by_noses(region: Mask, labels: UInt8Array, space: LabelSpace) -> list[Mask]:
+    """Split the region of faces that touch, so that each has one nose; a region with one nose stays whole."""
+    nose = np.asarray(cv2.LUT(labels, _table(("nose",), space)), dtype=np.uint8) & region
+    count, _, numbers, centres = cv2.connectedComponentsWithStats(nose, connectivity=8)
+    areas = numbers[1:, cv2.CC_STAT_AREA]
+    order = np.argsort(-areas) + 1
+    apart = NOSES_APART * max(region.shape)
+    kept: list[npt.NDArray[np.float64]] = []
+    for index in order.tolist():
+        large = numbers[index, cv2.CC_STAT_AREA] >= MIN_NOSE * areas.max()
+        if large and all(math.dist(centres[index], other) >= apart for other in kept):
+            kept.append(centres[index])
+    if count < 3 or len(kept) < 2:
+        return [region]
+    rows, columns = np.indices(region.shape)
+    distances = np.stack([np.hypot(columns - x, rows - y) for x, y in kept])
+    nearest = distances.argmin(axis=0)
+    return [region & (nearest == index) for index in range(len(kept))]
+
+
+def _face_of(region: Mask, labels: UInt8Array, space: LabelSpace, min_side: int, kinds: float) -> Face | None:
+    """Return the face that a region is, if it is large enough and shows enough kinds of inner parts."""
+    left, top, width, height = cv2.boundingRect(region.astype(np.uint8))
+    if min(width, height) < min_side:
+        return None
+    counts = np.bincount(_kind_of_id(space)[labels[region]], minlength=len(KINDS) + 1)
+    evidence = np.minimum(counts[1:] / counts.sum() / 0.01, 1).sum()  # a kind counts fully from 1 % of the face on
+    if evidence < kinds:
+        return None
+    return Face((float(left), float(top), float(left + width), float(top + height)), float(evidence / len(KINDS)))
+
+
+def _moved(face: Face, x: int, y: int) -> Face:
+    left, top, right, bottom = face.box_xyxy
+    return Face((left + x, top + y, right + x, bottom + y), face.score)
 
 
 def overlap(one: Box, other: Box) -> float:

@@ -28,7 +28,17 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["FaceParser", "FaceFinder", "parse_stream", "load_engine", "ClassMap", "RoI", "Frame", "LabelSpace"],
+    [
+        "FaceParser",
+        "ParsedImage",
+        "FaceFinder",
+        "parse_stream",
+        "load_engine",
+        "ClassMap",
+        "RoI",
+        "Frame",
+        "LabelSpace",
+    ],
 )
 def test_examples_in_docstrings_run(name: str) -> None:
     public = getattr(edge_segface, name)

@@ -40,6 +40,21 @@ def test_skin_without_eyes_nose_or_mouth_is_no_face() -> None:
     assert len(find_faces(ClassMap(labels, CELEBAMASK19))) == 1
 
 
+def test_faces_that_touch_are_split_by_their_noses() -> None:
+    labels = np.zeros((120, 160), np.uint8)
+    for left in (20, 80):
+        labels[20:100, left : left + 60] = CELEBAMASK19.id_of("skin")
+        labels[50:66, left + 24 : left + 36] = CELEBAMASK19.id_of("nose")
+        labels[44:48, left + 10 : left + 20] = CELEBAMASK19.id_of("left_eye")
+        labels[76:82, left + 18 : left + 42] = CELEBAMASK19.id_of("upper_lip")
+    found = find_faces(ClassMap(labels, CELEBAMASK19))
+    assert sorted(face.box_xyxy for face in found) == [(20, 20, 80, 100), (80, 20, 140, 100)]
+    labels[50:66, 104:116] = CELEBAMASK19.id_of("skin")  # one nose: a face and a hand, say
+    assert len(find_faces(ClassMap(labels, CELEBAMASK19))) == 1
+    labels[70:74, 44:56] = CELEBAMASK19.id_of("nose")  # a nose that glasses cut in two
+    assert len(find_faces(ClassMap(labels, CELEBAMASK19))) == 1
+
+
 def test_specks_and_empty_maps_have_no_faces() -> None:
     labels = np.zeros((60, 60), np.uint8)
     assert find_faces(ClassMap(labels, CELEBAMASK19)) == []

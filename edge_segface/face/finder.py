@@ -122,11 +122,9 @@ class FaceFinder:
         found: list[FoundFace] = []
         close = look_at(image_bgr, [face.roi for face in candidates], self.parser)
         for candidate, look in zip(candidates, close, strict=True):
-            face = self.confirm(candidate, look.roi, look.labels)
-            if face is None or overlap(face.box_xyxy, candidate.box_xyxy) < SAME_FACE:
-                continue
-            if all(overlap(face.box_xyxy, other.face.box_xyxy) < SAME_FACE for other in found):
-                found.append(FoundFace(face, look))
+            for face in self.confirm_all(candidate, look.roi, look.labels):
+                if all(overlap(face.box_xyxy, other.face.box_xyxy) < SAME_FACE for other in found):
+                    found.append(FoundFace(face, look))
         return sorted(found, key=lambda each: -each.face.height)
 
     def candidates(self, rois: Sequence[RoI], labels: Iterable[UInt8Array]) -> list[Face]:
@@ -138,8 +136,20 @@ class FaceFinder:
 
     def confirm(self, candidate: Face, roi: RoI, labels: UInt8Array) -> Face | None:
         """Return the face in a close look that matches the candidate best, if there is any."""
+        return best_match(self._close_faces(roi, labels), candidate)
+
+    def confirm_all(self, candidate: Face, roi: RoI, labels: UInt8Array) -> list[Face]:
+        """Return the faces in a close look that the candidate is made of: one, or several that touch."""
+        left, top, right, bottom = candidate.box_xyxy
+        faces = self._close_faces(roi, labels)
+        inside = [face for face in faces if left <= face.centre_xy[0] <= right and top <= face.centre_xy[1] <= bottom]
+        if len(inside) == 1 and overlap(inside[0].box_xyxy, candidate.box_xyxy) < SAME_FACE:
+            return []
+        return inside
+
+    def _close_faces(self, roi: RoI, labels: UInt8Array) -> list[Face]:
         min_side = round(CLOSE_MIN_SHARE * self.parser.spec.input_size)
-        return best_match(self.faces_in(roi, labels, min_side=min_side, kinds=self.min_score * len(KINDS)), candidate)
+        return self.faces_in(roi, labels, min_side=min_side, kinds=self.min_score * len(KINDS))
 
     def faces_in(self, roi: RoI, labels: UInt8Array, *, min_side: int, kinds: float) -> list[Face]:
         """Return the faces in the labels of an RoI, with boxes in pixels of the image."""

@@ -36,7 +36,7 @@ class Track:
         target, side = crop_around(face, head), self.roi.side
         x, y = (new - old for new, old in zip(target.centre_xy, self.roi.centre_xy, strict=True))
         distance = math.hypot(x, y) / side
-        (now_x, now_y), (then_x, then_y) = centre_of(face), centre_of(self.face)
+        (now_x, now_y), (then_x, then_y) = face.centre_xy, self.face.centre_xy
         velocity = now_x - then_x, now_y - then_y
         self.velocity_xy = velocity if math.hypot(*velocity) > STILL / 2 * side else (0.0, 0.0)
         if distance < QUIET and abs(math.log(target.side / side)) < 2 * QUIET:
@@ -52,11 +52,6 @@ class Track:
         """Move the crop to where the face will be in the next frame at its current velocity."""
         x, y = self.roi.centre_xy
         self.roi = RoI((x + self.velocity_xy[0], y + self.velocity_xy[1]), self.roi.side)
-
-
-def centre_of(face: Face) -> tuple[float, float]:
-    left, top, right, bottom = face.box_xyxy
-    return (left + right) / 2, (top + bottom) / 2
 
 
 def crop_around(face: Face, head: Box) -> RoI:
