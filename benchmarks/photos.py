@@ -106,13 +106,12 @@ def table(report: Report) -> str:
         groups["false_per_photo"],
         rate["images_per_s"],
     )
-    note = (
-        f"{groups['faces']} faces in {groups['photos']} group photos; the rate is the median of {rate['rounds']} runs over"
-        f" {rate['photos']} photos, from decoding to writing. `{report['model']}`, {report['engine']}."
-    )
-    return (
-        common.markdown_table(columns, [row])
-        + f"\n{note} {common.machine_line(report, ())} Made by `benchmarks/photos.py`.\n"
+    return common.markdown_table(columns, [row]) + common.footer(
+        "photos",
+        report,
+        f"{groups['faces']} faces in {groups['photos']} group photos. The rate is the median of {rate['rounds']} runs over "
+        f"{rate['photos']} photos, from decoding to writing. `{report['model']}`, {report['engine']}.",
+        packages=(),
     )
 
 

@@ -67,6 +67,7 @@ class ParsedImage(ClassMap):
 
     Examples:
         >>> from edge_segface import FaceParser
+        >>> from edge_segface.assets import PORTRAIT
         >>> result = FaceParser()(PORTRAIT)
         >>> len(result.faces), result.mask("lips").shape
         (1, (352, 352))
