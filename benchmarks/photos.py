@@ -109,7 +109,7 @@ def table(report: Report) -> str:
     return common.markdown_table(columns, [row]) + common.footer(
         "photos",
         report,
-        f"{groups['faces']} faces in {groups['photos']} group photos. The rate is the median of {rate['rounds']} runs over "
+        f"{groups['faces']} faces in {groups['photos']} group photos. Rate: median of {rate['rounds']} runs over "
         f"{rate['photos']} photos, from decoding to writing. `{report['model']}`, {report['engine']}.",
         packages=(),
     )

@@ -17,6 +17,7 @@ from edge_segface import masks
 from edge_segface.errors import ImageError
 from edge_segface.extras import check_extra
 from edge_segface.labels import LabelSpace, remap_table
+from edge_segface.soft_edges import soft_alpha
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -147,6 +148,15 @@ class ClassMap:
         chosen = np.zeros(256, dtype=bool)
         chosen[list(self.space.ids_of(part))] = True
         return chosen[self.labels]
+
+    def alpha(
+        self, part: str, image_bgr: UInt8Array | None = None, *, feather: float | None = None, grow: float = 0.0
+    ) -> npt.NDArray[np.float32]:
+        """Return a soft mask (h, w) of a part or group, 0..1; with the image, its edge follows hair and contours.
+
+        The edge is `feather` pixels wide, by default in proportion to the part; it moves outwards by `grow` pixels.
+        """
+        return soft_alpha(self.mask(part), image_bgr, feather=feather, grow=grow)
 
     def polygons(self, part: str) -> list[FloatArray]:
         """Return the outlines of a part as points (n, 2), x first, one per component; holes are not cut out."""

@@ -19,7 +19,7 @@ def replace_background(
     image_bgr: np.ndarray, class_map: ClassMap, blur: int, colour_rgb: tuple[int, ...] | None
 ) -> np.ndarray:
     """Return the image with its background blurred, or in one colour. The edge of the foreground is soft."""
-    foreground = cv2.GaussianBlur((class_map.labels > 0).astype(np.float32), (9, 9), 0)[..., None]
+    foreground = class_map.alpha("person", image_bgr)[..., None]
     if colour_rgb is None:
         small = cv2.resize(image_bgr, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)  # blurs faster
         background = cv2.resize(cv2.GaussianBlur(small, (blur | 1, blur | 1), 0), image_bgr.shape[1::-1])

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge_segface.camera.presenter import Presenter
 from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.result import FrameResult
+from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.sinks import Sink, Window
 from edge_segface.camera.sources import Source
 from edge_segface.camera.stats import LoopStats
@@ -47,7 +47,7 @@ class LoopSettings:
     max_faces: int = MAX_FACES
     stabilise: bool = False
     detector: Detector | None = None
-    opacity: float = 0.6
+    draw: DrawOptions = field(default_factory=DrawOptions)
 
 
 @dataclass(eq=False)
@@ -63,6 +63,7 @@ class CameraLoop:
 
     def __post_init__(self) -> None:
         check_has_labels(self.parser.spec)
+        self.parser.space.ids_of(*(self.settings.draw.classes or ()), *filter(None, [self.settings.draw.alpha]))
         self.stats = LoopStats()
         self._stabiliser = Stabiliser(len(self.parser.space)) if self.settings.stabilise else None
         self._tracker = FaceTracker(
@@ -126,7 +127,7 @@ class CameraLoop:
             self.stats.finished(frame)
         else:
             lines, numbers = self.stats.lines(), self.stats.numbers()
-            result = FrameResult(frame, class_map, faces, lines, numbers, self.settings.opacity)
+            result = FrameResult(frame, class_map, faces, lines, numbers, self.settings.draw)
             presenter.put(result, wait=not reader.live)
 
     def _report(self, reader: SourceReader, sinks: Sequence[Sink]) -> dict[str, Any]:

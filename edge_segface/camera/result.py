@@ -1,4 +1,4 @@
-"""What a camera loop or `parse_stream` delivers for each frame."""
+"""What a camera loop or `parse_stream` delivers for each frame, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -7,20 +7,32 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import cv2
+import numpy as np
 
-from edge_segface.draw import captions, overlay
+from edge_segface.compositing import Backdrop, composite
+from edge_segface.draw import captions, draw_boxes, draw_legend, overlay
 from edge_segface.face.tracker import TrackedFace
 from edge_segface.frames import ClassMap, Frame, UInt8Array
 
-FACE_BGR = (80, 220, 80)
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """What is drawn over the frames: all `classes` if None, or instead only the part `alpha`, before a backdrop."""
+
+    opacity: float = 0.6
+    classes: tuple[str, ...] | None = None
+    boxes: bool = True
+    hud: bool = True
+    legend: bool = False
+    alpha: str | None = None
+    backdrop: Backdrop | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
     """A frame, its class map (background outside the faces), and its tracked faces.
 
-    It unpacks as `image_bgr, class_map, faces`. `lines`, `numbers` and `opacity` are what sinks draw and send.
+    It unpacks as `image_bgr, class_map, faces`. `lines`, `numbers` and `draw` are what sinks draw and send.
     """
 
     frame: Frame
@@ -28,7 +40,7 @@ class FrameResult:
     faces: Sequence[TrackedFace]
     lines: Sequence[str] = ()
     numbers: dict[str, Any] = field(default_factory=dict)
-    opacity: float = 0.6
+    draw: DrawOptions = field(default_factory=DrawOptions)
 
     @property
     def image_bgr(self) -> UInt8Array:
@@ -38,11 +50,22 @@ class FrameResult:
         return iter((self.image_bgr, self.class_map, self.faces))
 
     @cached_property
+    def alpha(self) -> np.ndarray | None:
+        """The soft mask (h, w), 0..1, of the part that is cut out, if one is."""
+        return None if self.draw.alpha is None else self.class_map.alpha(self.draw.alpha, self.image_bgr)
+
+    @cached_property
     def drawn(self) -> UInt8Array:
-        """The frame with classes, boxes and lines drawn over it; drawn once, when the first sink asks for it."""
-        drawn = overlay(self.image_bgr, self.class_map, self.opacity)
-        for face in self.faces:
-            left, top, right, bottom = (round(edge) for edge in face.face.box_xyxy)
-            cv2.rectangle(drawn, (left, top), (right, bottom), FACE_BGR, 1)
-        captions(drawn, self.lines)
+        """The frame as it is shown and recorded; drawn once, when the first sink asks for it."""
+        options = self.draw
+        if self.alpha is not None and options.backdrop is not None:
+            return composite(self.image_bgr, self.alpha, options.backdrop(self.image_bgr))
+        squares = [face.roi for face in self.faces]
+        drawn = overlay(self.image_bgr, self.class_map, options.opacity, classes=options.classes, squares=squares)
+        if options.boxes:
+            draw_boxes(drawn, [face.face.box_xyxy for face in self.faces])
+        if options.legend:
+            draw_legend(drawn, self.class_map)
+        if options.hud:
+            captions(drawn, self.lines)
         return drawn

@@ -9,11 +9,11 @@ from typing import Any
 
 from edge_segface.frames import Frame
 from edge_segface.paper import PAPER_FPS
-from edge_segface.timing import Durations, Rate, Stopwatch
+from edge_segface.timing import RECENT_S, Durations, Rate, Stopwatch
 
 WORK = ("crop", "infer", "track", "paste")  # the stages of the parsing thread
 STAGES = ("capture", *WORK, "draw", "sink")
-RECENT = 100  # frames
+RECENT = 1000  # frames
 WAIT_SHARE = 0.1  # share of its time that the parsing thread may wait before what it waits for is the bottleneck
 
 
@@ -27,17 +27,15 @@ class LoopStats:
         self.unshown = 0
         self.frames = 0
         self.faces = 0
-        self._engine_s: deque[float] = deque(maxlen=RECENT)  # of the last frames in which the engine ran
-        self._engine_frames = 0
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # when a frame was parsed, the engine's seconds
         self._engine_total_s = self._counted_s = 0.0
 
     def parsed(self, faces: int) -> None:
         """Count a parsed frame. The engine's time for the first is excluded, because it starts the clock."""
         total = self.watch.total_s("infer")
         spent, self._counted_s = total - self._counted_s, total
-        if spent and self.frames:
-            self._engine_s.append(spent)
-            self._engine_frames += 1
+        if self.frames:
+            self._recent.append((time.perf_counter(), spent))
             self._engine_total_s += spent
         self.frames += 1
         self.faces += faces
@@ -48,11 +46,22 @@ class LoopStats:
 
     def engine_fps(self) -> float:
         """Return the frames per second that the engine could do if nothing else ran, searches included."""
-        return self._engine_frames / self._engine_total_s if self._engine_frames else math.nan
+        return self._not_below(self.results.fps(), self.frames - 1, self._engine_total_s)
 
     def recent_engine_fps(self) -> float:
-        recent = tuple(self._engine_s)
-        return len(recent) / sum(recent) if recent else math.nan
+        since = time.perf_counter() - RECENT_S
+        recent = [spent for when, spent in tuple(self._recent) if when >= since]
+        return self._not_below(self.recent_fps(), len(recent), sum(recent))
+
+    def recent_fps(self) -> float:
+        return self.results.recent_fps() if self.results.count > 1 else math.nan
+
+    @staticmethod
+    def _not_below(end_to_end: float, frames: int, seconds: float) -> float:
+        """Return frames / seconds. Results arrive a little later than they are parsed; that must not contradict."""
+        if seconds <= 0:
+            return math.nan
+        return frames / seconds if math.isnan(end_to_end) else max(frames / seconds, end_to_end)
 
     def bound_by(self) -> str:
         """Return the bottleneck: what to make faster for more results."""
@@ -68,8 +77,8 @@ class LoopStats:
     def lines(self) -> list[str]:
         """Return the current rates as text."""
         return [
-            f"engine only {self.recent_engine_fps():.1f} FPS",
-            f"end to end {self.results.recent_fps():.1f} FPS",
+            f"engine only {fps_text(self.recent_engine_fps())} FPS",
+            f"end to end {fps_text(self.recent_fps())} FPS",
             f"paper {PAPER_FPS} FPS",
         ]
 
@@ -77,8 +86,8 @@ class LoopStats:
         """Return the current rates for the page; stage times are means of the whole run."""
         stages = self.watch.stages
         return {
-            "engine_fps": self.recent_engine_fps(),
-            "glass_to_result_fps": self.results.recent_fps(),
+            "engine_fps": rounded(self.recent_engine_fps()),
+            "glass_to_result_fps": rounded(self.recent_fps()),
             "paper_fps": PAPER_FPS,
             "bound_by": self.bound_by(),
             "means_ms": {name: 1e3 * stages[name].total_s / max(1, self.frames) for name in STAGES if name in stages},
@@ -103,3 +112,7 @@ class LoopStats:
 
 def rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 2)
+
+
+def fps_text(value: float) -> str:
+    return "..." if math.isnan(value) else f"{value:.1f}"

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from edge_segface.labels import LabelSpace
     from edge_segface.quantize.accuracy_gate import AccuracyGate
 
-ENGINE, DATASET, FACES, OUTPUT, CAMERA = "Engine", "Dataset", "Faces", "Output", "Camera"  # panels of --help
+ENGINE, DATASET, FACES, OUTPUT, DRAWING, CAMERA = (
+    "Engine",
+    "Dataset",
+    "Faces",
+    "Output",
+    "Drawing",
+    "Camera",
+)  # panels of --help
 
 LabelsName = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
 DatasetKind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]

@@ -10,6 +10,7 @@ import typer
 from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.cli.options import (
     CAMERA,
+    DRAWING,
     FACES,
     OUTPUT,
     JsonOut,
@@ -69,6 +70,13 @@ def parse(
         bool,
         typer.Option("--polygons", help="Write polygons.json: all outlines in COCO's format.", rich_help_panel=OUTPUT),
     ] = False,
+    alpha: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Write NAME.PART.alpha.png: the soft mask of a part, such as hair or person; may be repeated.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
@@ -100,6 +108,7 @@ def parse(
             sheet=sheet,
             crops=crops,
             polygons=polygons,
+            alpha=tuple(alpha or ()),
         )
         summary = parse_images(parser, images, out, options, progress=progress)
     print_parsed(summary, len(images), out)
@@ -147,7 +156,28 @@ def webcam(
     rate: Annotated[
         float, typer.Option(min=1, max=1000, help="Frame rate to request from a camera.", rich_help_panel=CAMERA)
     ] = 30,
-    opacity: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the overlay.", rich_help_panel=OUTPUT)] = 0.6,
+    opacity: Annotated[
+        float, typer.Option(min=0, max=1, help="Opacity of the overlay.", rich_help_panel=DRAWING)
+    ] = 0.6,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Draw only these parts, such as hair,lips. Default: all.", rich_help_panel=DRAWING),
+    ] = None,
+    boxes: Annotated[bool, typer.Option(help="Draw a box around each face.", rich_help_panel=DRAWING)] = True,
+    hud: Annotated[bool, typer.Option(help="Write both frame rates into the frame.", rich_help_panel=DRAWING)] = True,
+    legend: Annotated[bool, typer.Option(help="List the classes that occur.", rich_help_panel=DRAWING)] = False,
+    alpha: Annotated[
+        str | None,
+        typer.Option(
+            help="Cut out this part with soft edges, such as person or hair, instead of drawing classes; "
+            "--save-masks then saves its alpha.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
+    backdrop: Annotated[
+        str,
+        typer.Option(help="What is behind --alpha: green, #rrggbb, blur or an image file.", rich_help_panel=DRAWING),
+    ] = "green",
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
@@ -156,11 +186,13 @@ def webcam(
     import cv2
 
     from edge_segface.camera.loop import LoopSettings
+    from edge_segface.camera.result import DrawOptions
     from edge_segface.camera.session import Outputs, run_webcam
     from edge_segface.camera.sources import CameraRequest, size_from
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import loop_status
     from edge_segface.cli.console.tables import print_loop
+    from edge_segface.compositing import open_backdrop
     from edge_segface.face.detector import open_detector
     from edge_segface.face.parser import FaceParser
 
@@ -168,7 +200,9 @@ def webcam(
     write_json = json_writer(json_out)
     request = CameraRequest(size_from(size), rate)
     outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve)
-    settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, opacity)
+    parts = tuple(name.strip() for name in classes.split(",")) if classes else None
+    draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop) if alpha else None)
+    settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, draw)
     with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
         report = run_webcam(parser, source, request, outputs, settings, on_message=warn, status=loop_status)
     print_loop(report)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_segface.frames import RoI, UInt8Array, crop
 
@@ -20,6 +21,7 @@ class Look:
 
     roi: RoI
     labels: UInt8Array
+    logits: npt.NDArray[np.float32] | None = None  # (classes, s/4, s/4), if the model outputs them
 
 
 def look_at(image_bgr: UInt8Array, rois: Sequence[RoI], parser: FaceParser) -> list[Look]:
@@ -27,5 +29,8 @@ def look_at(image_bgr: UInt8Array, rois: Sequence[RoI], parser: FaceParser) -> l
     if not rois:
         return []
     size = parser.spec.input_size
-    labels = parser.parse_crops(np.stack([crop(image_bgr, roi, size) for roi in rois]))
-    return [Look(roi, one) for roi, one in zip(rois, labels, strict=True)]
+    crops = np.stack([crop(image_bgr, roi, size) for roi in rois])
+    if "logits" not in parser.spec.outputs:
+        return [Look(roi, labels) for roi, labels in zip(rois, parser.parse_crops(crops), strict=True)]
+    results = parser.parse_all(crops)
+    return [Look(*each) for each in zip(rois, results["labels"], results["logits"], strict=True)]

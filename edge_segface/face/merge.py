@@ -8,6 +8,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge_segface.frames import ClassMap, RoI, UInt8Array, paste
 from edge_segface.labels import LabelSpace
@@ -89,3 +90,14 @@ def resampled(labels: UInt8Array, roi: RoI, bounds: Bounds) -> UInt8Array:
         target[stronger] = index
         best[stronger] = share[stronger]
     return result
+
+
+def enlarged(values: npt.NDArray[np.float32], roi: RoI, bounds: Bounds) -> npt.NDArray[np.float32]:
+    """Return values (s, s) of an RoI, interpolated for pixels of its image; those outside take the nearest."""
+    left, top, right, bottom = bounds
+    offset = np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
+    matrix = roi.square_from_frame(values.shape[0]) @ offset
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size_wh = (right - left, bottom - top)
+    moved = cv2.warpAffine(values, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, dtype=np.float32)

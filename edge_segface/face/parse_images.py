@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from edge_segface.coco import CocoFile
 from edge_segface.draw import colour, side_by_side
 from edge_segface.engine.base import check_has_labels
@@ -42,6 +44,7 @@ class ParseOptions:
     sheet: bool = False  # NAME.sheet.jpg: image, overlay and legend
     crops: bool = False  # NAME.face1.jpg, ...: the square around each face
     polygons: bool = False  # one polygons.json (COCO) for all images
+    alpha: tuple[str, ...] = ()  # NAME.PART.alpha.png: the soft mask of a part
 
     def suffixes(self) -> list[str]:
         """The ends of the names of the files that each image gets, except for its faces' crops."""
@@ -52,7 +55,7 @@ class ParseOptions:
             ".colour.png": self.colour_map,
             ".sheet.jpg": self.sheet,
         }
-        return [suffix for suffix, wanted in chosen.items() if wanted]
+        return [suffix for suffix, wanted in chosen.items() if wanted] + [f".{part}.alpha.png" for part in self.alpha]
 
 
 @dataclass
@@ -92,6 +95,7 @@ def parse_images(
             f"{parser.spec.name} needs five landmarks for every image, which this command does not have",
             remedy="call FaceParser from Python with landmarks=",
         )
+    parser.space.ids_of(*options.alpha)
     stems = output_stems(images)
     _check_images_are_kept(images, [out / (stem + suffix) for stem in stems for suffix in options.suffixes()])
     make_folder(out)
@@ -126,13 +130,17 @@ def write_result(result: ParsedImage, image: Path, stem: Path, options: ParseOpt
     drawings = {
         ".overlay.jpg": result.plot if options.overlay else None,
         ".colour.png": partial(colour, class_map) if options.colour_map else None,
-        ".sheet.jpg": partial(side_by_side, result.image_bgr, result) if options.sheet else None,
+        ".sheet.jpg": partial(side_by_side, result.image_bgr, result, squares=[face.roi for face in result.faces])
+        if options.sheet
+        else None,
     }
     for suffix, draw in drawings.items():
         if draw is not None:
             write_image(draw(), stem.with_name(stem.name + suffix))
     for number, face in enumerate(result.faces if options.crops else (), 1):
         write_image(face.crop(), stem.with_name(f"{stem.name}.face{number}.jpg"))
+    for part in options.alpha:
+        write_image(np.rint(255 * result.alpha(part)).astype(np.uint8), stem.with_name(f"{stem.name}.{part}.alpha.png"))
     record = {"image": image.name, **class_map.to_dict()}
     write_text(json.dumps(record, indent=2) + "\n", stem.with_name(stem.name + ".json"))
     return ids

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -171,9 +171,13 @@ class FaceParser:
         labels = self._infer(warped)
         return np.stack([unwarp_labels(one, points) for one, points in zip(labels, landmarks, strict=True)])
 
+    def parse_all(self, squares_bgr: UInt8Array) -> dict[str, npt.NDArray[Any]]:
+        """Return all outputs of the model for crops (n, s, s, 3): `labels`, `logits` or both."""
+        results = [self.engine.infer_all(batch) for batch in _batches(squares_bgr)]
+        return {name: np.concatenate([each[name] for each in results]) for name in self.spec.outputs}
+
     def _infer(self, squares_bgr: UInt8Array) -> UInt8Array:
-        batches = (squares_bgr[start : start + BATCH] for start in range(0, len(squares_bgr), BATCH))
-        return np.concatenate([self.engine.infer(batch) for batch in batches])
+        return np.concatenate([self.engine.infer(batch) for batch in _batches(squares_bgr)])
 
     def close(self) -> None:
         if self._owns_engine:
@@ -197,3 +201,7 @@ class FaceParser:
         matrix = roi.square_from_frame(self.spec.input_size)
         moved: npt.NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
         return moved
+
+
+def _batches(squares_bgr: UInt8Array) -> Iterator[UInt8Array]:
+    return (squares_bgr[start : start + BATCH] for start in range(0, len(squares_bgr), BATCH))

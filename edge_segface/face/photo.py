@@ -40,7 +40,7 @@ def parse_photo(
         labels = merged_labels(squares, size_hw)
         extend(labels, squares, context_looks(image_bgr, squares, search.looks, parser), parser.space)
     faces = [
-        ParsedFace(each.face, square.roi, square.labels, parser.space, image_bgr)
+        ParsedFace(each.face, square.roi, square.labels, parser.space, image_bgr, square.logits)
         for each, square in zip(found, squares, strict=True)
     ]
     return ParsedImage(labels, parser.space, image_bgr, tuple(faces), parser.spec.name)

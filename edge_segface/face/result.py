@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
+import numpy.typing as npt
 
-from edge_segface.draw import overlay
+from edge_segface.draw import draw_boxes, overlay
 from edge_segface.errors import InputError
+from edge_segface.face.merge import enlarged
 from edge_segface.frames import ClassMap, RoI, UInt8Array, crop, describe_shares
 from edge_segface.image_io import write_image
 from edge_segface.labels import LabelSpace
 from edge_segface.regions import Box, Face
+from edge_segface.soft_edges import probability, soft_alpha
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,6 +29,7 @@ class ParsedFace:
     labels: UInt8Array
     space: LabelSpace
     image_bgr: UInt8Array
+    logits: npt.NDArray[np.float32] | None = None  # (classes, s/4, s/4), if the model outputs them
 
     @property
     def box_xyxy(self) -> Box:
@@ -54,7 +58,9 @@ class ParsedFace:
         return {"box_xyxy": box, "score": round(self.score, 3), "shares": rounded(self.shares())}
 
     def to_space(self, target: LabelSpace, *, drop_missing: bool = False) -> ParsedFace:
-        return replace(self, labels=self.class_map.to_space(target, drop_missing=drop_missing).labels, space=target)
+        """Return the same face with the class ids of another label space; logits have no other order, and go."""
+        labels = self.class_map.to_space(target, drop_missing=drop_missing).labels
+        return replace(self, labels=labels, space=target, logits=self.logits if target == self.space else None)
 
     def __repr__(self) -> str:
         box = ", ".join(f"{edge:.0f}" for edge in self.box_xyxy)
@@ -81,11 +87,35 @@ class ParsedImage(ClassMap):
 
     def plot(self, *, opacity: float = 0.6, classes: Sequence[str] | None = None, boxes: bool = True) -> UInt8Array:
         """Return the image with the classes drawn over it, BGR; of `classes`, parts or groups, only those."""
-        drawn = overlay(self.image_bgr, self, opacity)
-        for face in self.faces if boxes else ():
-            left, top, right, bottom = (round(edge) for edge in face.box_xyxy)
-            cv2.rectangle(drawn, (left, top), (right, bottom), (80, 220, 80), 1)
+        squares = [face.roi for face in self.faces]
+        drawn = overlay(self.image_bgr, self, opacity, classes=classes, squares=squares)
+        if boxes:
+            draw_boxes(drawn, [face.box_xyxy for face in self.faces])
         return drawn
+
+    def alpha(
+        self, part: str, image_bgr: UInt8Array | None = None, *, feather: float | None = None, grow: float = 0.0
+    ) -> npt.NDArray[np.float32]:
+        """Return a soft mask (h, w) of a part or group, 0..1, whose edge follows the image's own.
+
+        A model that outputs logits says how sure it is at each edge; otherwise the edge is that of the labels.
+        """
+        image_bgr = self.image_bgr if image_bgr is None else image_bgr
+        return soft_alpha(self._inside(part), image_bgr, feather=feather, grow=grow)
+
+    def _inside(self, part: str) -> npt.NDArray[np.bool_] | npt.NDArray[np.float32]:
+        """Return the mask of a part, or its probability where the faces have logits."""
+        mask = self.mask(part)
+        faces = [face for face in self.faces if face.logits is not None]
+        if not faces:
+            return mask
+        inside = mask.astype(np.float32)
+        for face in sorted(faces, key=lambda face: face.roi.side):
+            left, top, right, bottom = face.roi.bounds_xyxy((mask.shape[0], mask.shape[1]))
+            if right > left and bottom > top:
+                seen = probability(face.logits, self.space.ids_of(part))
+                inside[top:bottom, left:right] = enlarged(seen, face.roi, (left, top, right, bottom))
+        return inside
 
     def save(self, path: str | Path) -> None:
         """Write what `plot` returns."""

@@ -23,6 +23,7 @@ class Knows:
 
     class spec:
         input_size = 128
+        outputs = ("labels",)
 
     def __init__(self, labels: np.ndarray) -> None:
         self.labels = labels
