@@ -67,7 +67,7 @@ def overlay(
         else:
             weight = np.where(visible > 0, faded[area], np.float32(0))
             shown[:] = cv2.blendLinear(mixed, np.ascontiguousarray(shown), weight, 1 - weight)
-    return drawn
+    return np.asarray(drawn, dtype=np.uint8)
 
 
 def draw_boxes(image_bgr: UInt8Array, boxes: Sequence[Box]) -> None:
@@ -194,7 +194,8 @@ def _faded(labels: UInt8Array, squares: Sequence[RoI]) -> npt.NDArray[np.float32
     if not cuts.any():
         return None
     distance = cv2.distanceTransform(cv2.bitwise_not(cuts), cv2.DIST_L2, 3)
-    return np.minimum(distance / max(1.0, FADE * min(square.side for square in squares)), 1).astype(np.float32)
+    width = max(1.0, FADE * min(square.side for square in squares))
+    return np.asarray(np.minimum(distance / width, 1), dtype=np.float32)
 
 
 def _mark_cut(labels: UInt8Array, cuts: UInt8Array, span: slice, inside: int, outside: int) -> None:
@@ -217,7 +218,7 @@ def _tints(space: LabelSpace) -> UInt8Array:
     for index in np.flatnonzero(_tinted_ids(space)):
         blue, green, red = table[index, 0].astype(float)
         table[index, 0] = np.clip(GREY / (0.114 * blue + 0.587 * green + 0.299 * red) * table[index, 0], 0, 255)
-    return table
+    return np.asarray(table, dtype=np.uint8)
 
 
 @cache

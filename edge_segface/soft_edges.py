@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ def soft_alpha(
     if feather is not None and feather < 0:
         raise InputError("the width of an edge cannot be negative", found=feather)
     alpha = np.zeros(inside.shape, dtype=np.float32)
-    hard = inside > 0.5 if inside.dtype != np.bool_ else inside
+    hard = np.asarray(inside > 0.5)
     x, y, width, height = cv2.boundingRect(hard.astype(np.uint8))
     if not width:
         return alpha
@@ -83,7 +84,7 @@ def guided_filter(guide_bgr: Bytes, start: FloatMap, *, radius: int) -> FloatMap
     colour = cv2.resize(guide_bgr, small_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     value = cv2.resize(start, small_wh, interpolation=cv2.INTER_AREA)
 
-    def mean(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def mean(x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return np.asarray(cv2.blur(x, window), dtype=np.float32)
 
     mean_colour, mean_value = mean(colour), mean(value)
@@ -105,7 +106,7 @@ def guided_filter(guide_bgr: Bytes, start: FloatMap, *, radius: int) -> FloatMap
     result = coefficients[..., 3].copy()
     for channel in range(3):
         result += coefficients[..., channel] * (guide_bgr[..., channel] * np.float32(1 / 255))
-    return np.clip(result, 0, 1)
+    return np.asarray(np.clip(result, 0, 1), dtype=np.float32)
 
 
 def probability(logits: npt.NDArray[np.floating], ids: Sequence[int]) -> FloatMap:

@@ -14,7 +14,7 @@ SIZE = 160
 
 def disc(radius: float, shift: float = 0.0) -> np.ndarray:
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
-    return np.hypot(x - shift, y) < radius
+    return np.asarray(np.hypot(x - shift, y) < radius)
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def photo() -> tuple[np.ndarray, np.ndarray]:
     """A disc before a wall, with an edge three pixels wide, and its true alpha."""
     alpha = cv2.GaussianBlur(disc(50).astype(np.float32), (0, 0), 1.2)
     rng = np.random.default_rng(0)
-    front = (60, 90, 160) + rng.normal(0, 4, (SIZE, SIZE, 3))
-    wall = (170, 160, 140) + rng.normal(0, 4, (SIZE, SIZE, 3))
+    noise = rng.normal(0, 4, (SIZE, SIZE, 3))
+    front, wall = np.array([60, 90, 160]) + noise, np.array([170, 160, 140]) + noise
     image = alpha[..., None] * front + (1 - alpha[..., None]) * wall
     return np.clip(image, 0, 255).astype(np.uint8), alpha
 

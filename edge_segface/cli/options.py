@@ -15,14 +15,9 @@ if TYPE_CHECKING:
     from edge_segface.labels import LabelSpace
     from edge_segface.quantize.accuracy_gate import AccuracyGate
 
-ENGINE, DATASET, FACES, OUTPUT, DRAWING, CAMERA = (
-    "Engine",
-    "Dataset",
-    "Faces",
-    "Output",
-    "Drawing",
-    "Camera",
-)  # panels of --help
+# Panels of --help.
+ENGINE, DATASET, FACES = "Engine", "Dataset", "Faces"
+OUTPUT, DRAWING, CAMERA = "Output", "Drawing", "Camera"
 
 LabelsName = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
 DatasetKind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]

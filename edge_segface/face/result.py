@@ -106,13 +106,12 @@ class ParsedImage(ClassMap):
     def _inside(self, part: str) -> npt.NDArray[np.bool_] | npt.NDArray[np.float32]:
         """Return the mask of a part, or its probability where the faces have logits."""
         mask = self.mask(part)
-        faces = [face for face in self.faces if face.logits is not None]
-        if not faces:
+        if all(face.logits is None for face in self.faces):
             return mask
         inside = mask.astype(np.float32)
-        for face in sorted(faces, key=lambda face: face.roi.side):
+        for face in sorted(self.faces, key=lambda face: face.roi.side):
             left, top, right, bottom = face.roi.bounds_xyxy((mask.shape[0], mask.shape[1]))
-            if right > left and bottom > top:
+            if face.logits is not None and right > left and bottom > top:
                 seen = probability(face.logits, self.space.ids_of(part))
                 inside[top:bottom, left:right] = enlarged(seen, face.roi, (left, top, right, bottom))
         return inside

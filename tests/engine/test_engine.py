@@ -301,7 +301,7 @@ def test_parser_refuses_what_does_not_fit(engine: Engine, portrait: np.ndarray) 
     with pytest.raises(InputError, match="2 images need as many RoIs"):
         parser.batch([portrait, portrait], [RoI((1, 1), 5)])
     with pytest.raises(InputError, match=r"must be an RoI \(found: \(60, 0, 300, 240\)\)"):
-        parser(portrait, (60, 0, 300, 240))  # type: ignore[arg-type]
+        parser(portrait, (60, 0, 300, 240))  # type: ignore[call-overload]
     with pytest.raises(InputError, match="takes no landmarks"):
         parser(portrait, landmarks=np.zeros((5, 2)))
     with pytest.raises(ImageError, match="image 1 must have 3 channels"):
