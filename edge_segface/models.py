@@ -153,7 +153,7 @@ def model_spec(model: str | Path) -> ModelSpec:
 
 
 def mask_space(labels: str | None, dataset: str | None, default: LabelSpace | str | Path) -> LabelSpace | None:
-    """The label space of masks: the one named, else for a folder the model's own, else the dataset's (None).
+    """The label space to expect of masks: the one named, else for a folder the model's own, else the dataset's (None).
 
     `default` is a model, or its label space where that is known already.
     """

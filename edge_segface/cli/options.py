@@ -49,7 +49,7 @@ GateDataset = Annotated[
 ]
 MaskLabels = Annotated[
     LabelsName | None,
-    typer.Option(help="Label space of a folder's masks. Default: the model's own.", rich_help_panel=DATASET),
+    typer.Option(help="Label space of a folder's masks. Default: detected in the masks.", rich_help_panel=DATASET),
 ]
 GateSplit = Annotated[
     str,
@@ -115,13 +115,20 @@ def json_text(report: Any) -> str:
     return json.dumps(report, indent=2) + "\n"
 
 
-def open_split(kind: str, data: Path | None, split: str, space: LabelSpace | None, *, skip_bad: bool) -> Dataset:
-    """Open and check one split of a dataset under a progress bar."""
+def open_split(
+    kind: str, data: Path | None, split: str, labels: str | None, model: LabelSpace | str, *, skip_bad: bool
+) -> Dataset:
+    """Open and check one split of a dataset under a progress bar.
+
+    Without `labels`, a folder's masks tell their label space; that of the model decides between equal ones.
+    """
     from edge_segface.cli.console.progress import progress_bar
     from edge_segface.data import open_dataset
+    from edge_segface.models import mask_space
 
+    space = mask_space(labels, kind, model)
     with progress_bar() as progress:
-        return open_dataset(kind, data, split, space, skip_bad=skip_bad, progress=progress)
+        return open_dataset(kind, data, split, space, assumed=labels is None, skip_bad=skip_bad, progress=progress)
 
 
 def open_gate(
@@ -139,10 +146,9 @@ def open_gate(
     if dataset is None:
         return None
     from edge_segface.extras import check_torch
-    from edge_segface.models import mask_space
 
     check_torch("the accuracy gate")
     from edge_segface.quantize.accuracy_gate import AccuracyGate
 
-    samples = open_split(dataset, data, split, mask_space(labels, dataset, model), skip_bad=skip_bad)
+    samples = open_split(dataset, data, split, labels, model, skip_bad=skip_bad)
     return AccuracyGate(samples, max_drop, threads)

@@ -139,13 +139,13 @@ def evaluate(
     from edge_segface.evaluate import evaluate as run_evaluation
     from edge_segface.evaluate import evaluation_report
     from edge_segface.face.parser import FaceParser
-    from edge_segface.models import load_engine, mask_space
+    from edge_segface.models import load_engine
 
     write_json = json_writer(json_out)
     split = split or ("all" if dataset == "folder" else "test")
     engine = load_engine(model, size=size, **engine_options(threads, runtime, provider))
     with engine, FaceParser(engine) as parser:
-        samples = open_split(dataset, data, split, mask_space(labels, dataset, parser.space), skip_bad=skip_bad)
+        samples = open_split(dataset, data, split, labels, parser.space, skip_bad=skip_bad)
         with progress_bar() as progress:
             scores = run_evaluation(parser, samples, fit=fit, score_size=score_size, progress=progress)
         report = evaluation_report(scores, parser, samples, fit=fit, score_size=score_size)
@@ -170,7 +170,7 @@ def balance(
     threads: Threads = None,
 ) -> None:
     """Tune a checkpoint's per-class logit offsets to maximise F1 on labelled images."""
-    from edge_segface.models import input_size, mask_space, resolve
+    from edge_segface.models import input_size, resolve
 
     check_training()
     path = resolve(weights).path
@@ -185,7 +185,7 @@ def balance(
     if threads is not None:
         torch.set_num_threads(threads)
     loaded = load_weights(path)
-    samples = open_split(dataset, data, split, mask_space(labels, dataset, loaded.space), skip_bad=skip_bad)
+    samples = open_split(dataset, data, split, labels, loaded.space, skip_bad=skip_bad)
     balanced = tune(loaded, samples, input_size(loaded, size))
     save_weights(balanced.weights, out)
     offsets = ", ".join(f"{name} {offset:+.2f}" for name, offset in balanced.offsets.items())
