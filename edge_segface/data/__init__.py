@@ -45,5 +45,5 @@ def open_dataset(
     named = None if assumed else space
     dataset = open_on_disk(kind, root, split, named, usual=space)
     if kind == "folder" and named is None:
-        progress.note(f"the masks of {root} are in {title(dataset.space)}, as their ids tell; --labels names it")
+        progress.note(f"label space of the masks in {root}: {title(dataset.space)}, detected by where their ids lie")
     return check_samples(dataset, skip_bad=skip_bad, progress=progress)

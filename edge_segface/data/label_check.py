@@ -186,12 +186,12 @@ def choose_space(
     """Return the label space of a folder's masks: the named one unless they contradict it, else the one they are in.
 
     `masks` are a sample of the folder, by name. `usual` decides between spaces of the same order. Raises if the masks
-    are in several spaces, in another one than the named, or do not tell theirs.
+    are in another space than the named, or if none is named and they are in several or do not tell theirs.
     """
     fits = {name: fit for name, mask in masks.items() if (fit := fit_spaces(IdPlaces.of(mask))) is not None}
     clear = {name: best for name, fit in fits.items() if (best := fit.clear_best()) is not None}
     groups = names_by_space(clear)
-    if len(groups) > 1:
+    if len(groups) > 1 and (named is None or order_of(named) not in groups):
         raise mixed_spaces(root, groups)
     found = _best_of_all(fits, usual)
     if named is not None:
