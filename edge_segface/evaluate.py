@@ -61,6 +61,7 @@ class DatasetReport(TypedDict):
     split: str
     score_size: int | Literal["own"]
     fit: Fit | Literal["default"]
+    label_space: str  # of the masks
 
 
 class EvaluationReport(ScoreReport):
@@ -165,6 +166,7 @@ def evaluation_report(
             "split": dataset.split,
             "score_size": score_size or "own",
             "fit": fit or "default",
+            "label_space": (dataset.mask_space or dataset.space).name,
         },
     }
 

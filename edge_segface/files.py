@@ -54,6 +54,12 @@ def check_target(target: Path) -> None:
     make_folder(target.parent)
 
 
+def size_mb(model: Path) -> float:
+    """Return the size of a model file in MB, together with the weights that OpenVINO stores in a .bin beside its .xml."""
+    files = [model, model.with_suffix(".bin")] if model.suffix.lower() == ".xml" else [model]
+    return sum(file.stat().st_size for file in files if file.exists()) / 1e6
+
+
 def write_text(text: str, target: Path) -> None:
     with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")

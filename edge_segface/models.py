@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge_segface.assets import BUNDLED
 from edge_segface.engine import Engine, EngineOptions, Runtime, open_engine
-from edge_segface.errors import ModelError
+from edge_segface.errors import ModelError, did_you_mean
 from edge_segface.extras import check_torch
 from edge_segface.fetch import SOURCES, path_of
 from edge_segface.labels import LabelSpace, label_space
@@ -76,7 +76,8 @@ def resolve(model: str | Path) -> ModelFile:
     elif not path.suffix and path.name == name and not path.exists():
         raise ModelError(
             f"no bundled model is called {name!r}",
-            remedy=f"choose one of {', '.join((*BUNDLED, *SOURCES))}, or give a file",
+            remedy=f"{did_you_mean(name, (*BUNDLED, *SOURCES))}choose one of {', '.join((*BUNDLED, *SOURCES))}, "
+            "or give a file",
         )
     suffix = path.suffix.lower()
     if suffix not in FORMATS:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import typer
 
+from edge_segface.cli.command import JSON_FILE
+
 if TYPE_CHECKING:
     from edge_segface.data import Dataset
     from edge_segface.engine import Runtime
@@ -19,10 +21,25 @@ ENGINE, DATASET, FACES, OUTPUT, CAMERA = "Engine", "Dataset", "Faces", "Output",
 
 LabelsName = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
 DatasetKind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Names of models for shell completion; without a match, shells complete files."""
+    from edge_segface.assets import BUNDLED
+    from edge_segface.fetch import SOURCES
+
+    return [name for name in (*BUNDLED, *SOURCES) if name.startswith(incomplete)]
+
+
 MODEL_HELP = "A bundled name such as edge-256, a fetched name, or a model file (.onnx, .xml, .engine, .pt)."
 
-ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
-Model = Annotated[str, typer.Option(help=MODEL_HELP, rich_help_panel=ENGINE)]
+ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_models)]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help=MODEL_HELP, rich_help_panel=ENGINE, autocompletion=complete_models
+    ),
+]
 RuntimeOption = Annotated[
     Literal["onnxruntime", "openvino"] | None,
     typer.Option(
@@ -41,7 +58,7 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU cores to use. Default: all of them.", rich_help_panel=ENGINE)
 ]
 
-Data = Annotated[Path | None, typer.Option(help="Root folder of the dataset.", rich_help_panel=DATASET)]
+Data = Annotated[Path | None, typer.Option("--data", "-d", help="Root folder of the dataset.", rich_help_panel=DATASET)]
 DatasetRequired = Annotated[DatasetKind, typer.Option(help="Kind of dataset.", rich_help_panel=DATASET)]
 GateDataset = Annotated[
     DatasetKind | None,
@@ -74,8 +91,19 @@ AllowDrop = Annotated[
     typer.Option("--allow-drop", help="Write the file regardless of its accuracy drop.", rich_help_panel=DATASET),
 ]
 JsonOut = Annotated[
-    Path | None, typer.Option("--json", help="Write the report to this file as JSON.", rich_help_panel=OUTPUT)
+    Path | None, typer.Option("--json", "-j", help="Write the report to this file as JSON.", rich_help_panel=OUTPUT)
 ]
+JsonPrinted = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        "-j",
+        metavar="[PATH]",
+        help="Print as JSON, or write it to this file.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+JsonFile = Annotated[Path | None, typer.Option(JSON_FILE, hidden=True)]
 
 
 class EngineOptions(TypedDict, total=False):
@@ -109,6 +137,14 @@ def report_writer(path: Path | None, render: Callable[[Any], str]) -> Callable[[
 def json_writer(path: Path | None) -> Callable[[Any], None]:
     """The writer of a report that is plain data, as JSON."""
     return report_writer(path, json_text)
+
+
+def print_json(report: Any, path: Path | None) -> None:
+    """Print a report as JSON, or write it to a file."""
+    if path is None:
+        typer.echo(json_text(report), nl=False)
+    else:
+        json_writer(path)(report)
 
 
 def json_text(report: Any) -> str:

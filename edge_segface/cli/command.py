@@ -1,0 +1,107 @@
+"""How every command shows its help: short names of values, choices in the text, and examples at the end."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+from typer.models import ArgumentInfo, OptionInfo
+
+from edge_segface.cli.examples import EXAMPLES
+
+LONGEST_CHOICES = 12  # characters of choices that stand beside an option; more are listed in its help
+VALUE_NAMES = {Path: "PATH", int: "N", float: "X", str: "TEXT"}
+JSON_FILE = "--json-file"  # hidden: `--json FILE` of commands whose `--json` may stand alone
+MODEL_SUFFIXES = (".onnx", ".xml", ".engine", ".pt", ".pth")
+
+
+class Command(TyperCommand):
+    """A command with examples at the end of its help; a `--json` that may stand alone also takes a file."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        examples = EXAMPLES[self.name or ""]
+        typer.echo(examples_text(examples, width=shutil.get_terminal_size().columns), color=ctx.color)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(JSON_FILE in parameter.opts for parameter in self.params):
+            args = with_json_file(args)
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+def with_json_file(arguments: Sequence[str]) -> list[str]:
+    """Turn `--json FILE` into `--json --json-file FILE`; after a `--json` alone may follow a MODEL, as it always could."""
+    found: list[str] = []
+    for argument in arguments:
+        name, sign, value = argument.partition("=")
+        if name in ("--json", "-j") and sign:
+            found += [name, JSON_FILE, value]
+        elif found and found[-1] in ("--json", "-j") and is_json_file(argument):
+            found += [JSON_FILE, argument]
+        else:
+            found.append(argument)
+    return found
+
+
+def is_json_file(argument: str) -> bool:
+    suffix = Path(argument).suffix.lower()
+    return bool(suffix) and not argument.startswith("-") and suffix not in MODEL_SUFFIXES
+
+
+def examples_text(examples: Sequence[tuple[str, str]], width: int) -> str:
+    """Return the examples as lines that can be copied, wrapped between words for a terminal of this width."""
+    lines = ["Examples:"]
+    for purpose, command in examples:
+        lines.append(typer.style(f"  # {purpose}", dim=True))
+        wrapped = textwrap.wrap(
+            command, width - 2, initial_indent="  ", subsequent_indent="      ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+        lines.append(" \\\n".join(wrapped))
+    return "\n".join([*lines, ""])
+
+
+def name_values(function: Callable[..., None]) -> None:
+    """Name the values of a command's options shortly, so that no help breaks a word; choices go into the text."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    for parameter, hint in hints.items():
+        kind, *metadata = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
+        for info in metadata:
+            if isinstance(info, ArgumentInfo | OptionInfo) and info.metavar is None:
+                choices = choices_of(kind)
+                is_argument = isinstance(info, ArgumentInfo)
+                info.metavar = parameter.upper() if is_argument else value_name(kind, choices)
+                if choices and info.metavar == "NAME":
+                    info.help = f"{(info.help or '').rstrip('.')}: {listed(choices)}." if info.help else listed(choices)
+
+
+def choices_of(kind: Any) -> list[str]:
+    if typing.get_origin(kind) is typing.Literal:
+        return [str(choice) for choice in typing.get_args(kind)]
+    return [choice for inner in typing.get_args(kind) for choice in choices_of(inner)]
+
+
+def value_name(kind: Any, choices: Sequence[str]) -> str:
+    if choices:
+        shown = "|".join(choices)
+        return shown if len(shown) <= LONGEST_CHOICES else "NAME"
+    inner = [each for each in typing.get_args(kind) if each is not types.NoneType]
+    if kind is bool or inner == [bool]:
+        return ""
+    if kind in VALUE_NAMES:
+        return VALUE_NAMES[kind]
+    if typing.get_origin(kind) is tuple:
+        return " ".join(value_name(each, ()) for each in inner)
+    return value_name(inner[0], ()) if inner else "TEXT"
+
+
+def listed(choices: Sequence[str]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
