@@ -55,7 +55,7 @@ def check_target(target: Path) -> None:
 
 
 def size_mb(model: Path) -> float:
-    """Return the size of a model file in MB, together with the weights that OpenVINO stores in a .bin beside its .xml."""
+    """Return the size of a model in MB: of an .xml of OpenVINO together with the .bin that holds its weights."""
     files = [model, model.with_suffix(".bin")] if model.suffix.lower() == ".xml" else [model]
     return sum(file.stat().st_size for file in files if file.exists()) / 1e6
 

@@ -13,7 +13,7 @@ import typer
 
 from edge_segface import __version__
 from edge_segface.cli import convert, look, measure, run, training
-from edge_segface.cli.command import Command, name_values
+from edge_segface.cli.command import Command, Group, name_values
 from edge_segface.errors import EdgeSegfaceError, SampleLostError
 from edge_segface.signals import exit_on_termination
 
@@ -21,6 +21,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="edge-segface",
+    cls=Group,
     help="Face parsing with SegFace, from data to device. `edge-segface COMMAND -h` shows options and examples.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 import types
@@ -11,19 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
 from edge_segface.cli.examples import EXAMPLES
 
-LONGEST_CHOICES = 12  # characters of choices that stand beside an option; more are listed in its help
+LONGEST_CHOICES = 9  # characters of choices that stand beside an option; more are listed in its help
 VALUE_NAMES = {Path: "PATH", int: "N", float: "X", str: "TEXT"}
 JSON_FILE = "--json-file"  # hidden: `--json FILE` of commands whose `--json` may stand alone
 MODEL_SUFFIXES = (".onnx", ".xml", ".engine", ".pt", ".pth")
 
 
+class Group(TyperGroup):
+    """The table of commands; its flags show no type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return flags_without_type(super().get_params(ctx))
+
+
 class Command(TyperCommand):
     """A command with examples at the end of its help; a `--json` that may stand alone also takes a file."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return flags_without_type(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
@@ -37,8 +48,15 @@ class Command(TyperCommand):
         return parsed
 
 
+def flags_without_type(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return parameters
+
+
 def with_json_file(arguments: Sequence[str]) -> list[str]:
-    """Turn `--json FILE` into `--json --json-file FILE`; after a `--json` alone may follow a MODEL, as it always could."""
+    """Turn `--json FILE` into `--json --json-file FILE`. A MODEL may follow a `--json` that stands alone."""
     found: list[str] = []
     for argument in arguments:
         name, sign, value = argument.partition("=")
@@ -60,18 +78,20 @@ def examples_text(examples: Sequence[tuple[str, str]], width: int) -> str:
     """Return the examples as lines that can be copied, wrapped between words for a terminal of this width."""
     lines = ["Examples:"]
     for purpose, command in examples:
-        lines.append(typer.style(f"  # {purpose}", dim=True))
+        comment = textwrap.wrap(purpose, width, initial_indent="  # ", subsequent_indent="  # ")
+        lines += [typer.style(line, dim=True) for line in comment]
         wrapped = textwrap.wrap(
             command, width - 2, initial_indent="  ", subsequent_indent="      ", break_long_words=False,
             break_on_hyphens=False,
         )  # fmt: skip
         lines.append(" \\\n".join(wrapped))
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def name_values(function: Callable[..., None]) -> None:
     """Name the values of a command's options shortly, so that no help breaks a word; choices go into the text."""
     hints = typing.get_type_hints(function, include_extras=True)
+    function.__annotations__ = hints  # typer reads them from here; strings would be evaluated to new objects
     for parameter, hint in hints.items():
         kind, *metadata = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
         for info in metadata:
@@ -79,8 +99,9 @@ def name_values(function: Callable[..., None]) -> None:
                 choices = choices_of(kind)
                 is_argument = isinstance(info, ArgumentInfo)
                 info.metavar = parameter.upper() if is_argument else value_name(kind, choices)
-                if choices and info.metavar == "NAME":
-                    info.help = f"{(info.help or '').rstrip('.')}: {listed(choices)}." if info.help else listed(choices)
+                mentioned = set(re.findall(r"[\w-]+", info.help or ""))
+                if info.metavar == "NAME" and not set(choices) <= mentioned:
+                    info.help = f"{info.help or ''} One of {listed(choices)}.".strip()
 
 
 def choices_of(kind: Any) -> list[str]:

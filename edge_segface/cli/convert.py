@@ -207,7 +207,7 @@ def quantize(
     keep: Annotated[
         list[str] | None,
         typer.Option(
-            help="Pattern of layers to keep in floating point, as in '.*/refine_half/.*'; may be repeated.",
+            help="Pattern of layers to keep in floating point, as in `.*/refine_half/.*`; may be repeated.",
             rich_help_panel=QUANTIZATION,
         ),
     ] = None,

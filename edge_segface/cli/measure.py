@@ -27,7 +27,7 @@ def benchmark(
         list[str] | None,
         typer.Argument(
             help="Bundled names, model files, or checkpoints (with --size).",
-            metavar="MODEL...",
+            metavar="MODEL",
             autocompletion=complete_models,
         ),
     ] = None,

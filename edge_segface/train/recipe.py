@@ -176,9 +176,10 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        names = recipe_names()
         raise TrainingError(
             f"no recipe is called {name!r}",
-            remedy=f"{did_you_mean(name, recipe_names())}choose one of {', '.join(recipe_names())}, or give a YAML file",
+            remedy=f"{did_you_mean(name, names)}choose one of {', '.join(names)}, or give a YAML file",
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TrainingError(f"{path} is not a readable recipe", found=" ".join(str(error).split())[:200]) from error

@@ -120,12 +120,16 @@ def _score(value: float | None) -> str:
 def print_info(info: ModelInfo) -> None:
     spec = info.spec
     table = Table(title=spec.name, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     side = spec.input_size
     means = {"mean F1": spec.mean_f1, "long-tail F1": spec.long_tail_f1}
     rows = {
         **{name: spec.why_no_f1 if mean is None else f"{mean:.2f}" for name, mean in means.items()},
         "file": f"{info.path} ({info.file_mb:.1f} MB)",
-        "parameters": info.uncounted if info.parameters is None else f"{info.parameters / 1e6:.2f} million",
+        "parameters": info.uncounted
+        if info.parameters is None
+        else f"{info.parameters / 1e6:.2f} million, as exported",
         "GFLOP": info.uncounted if info.gflop is None else f"{info.gflop:.2f} an image",
         "preset": spec.preset,
         "precision": spec.precision,
