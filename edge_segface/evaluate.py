@@ -61,7 +61,6 @@ class DatasetReport(TypedDict):
     split: str
     score_size: int | Literal["own"]
     fit: Fit | Literal["default"]
-    label_space: str  # of the masks
 
 
 class EvaluationReport(ScoreReport):
@@ -70,6 +69,7 @@ class EvaluationReport(ScoreReport):
     model: str
     engine: str
     dataset: DatasetReport
+    label_space: str  # of the masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +166,8 @@ def evaluation_report(
             "split": dataset.split,
             "score_size": score_size or "own",
             "fit": fit or "default",
-            "label_space": (dataset.mask_space or dataset.space).name,
         },
+        "label_space": (dataset.mask_space or dataset.space).name,
     }
 
 
