@@ -18,6 +18,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from edge_segface.cli.examples import EXAMPLES
 
 LONGEST_CHOICES = 9  # characters of choices that stand beside an option; more are listed in its help
+NARROWEST_PANELS = 72  # columns; below, help is plain text
 VALUE_NAMES = {Path: "PATH", int: "N", float: "X", str: "TEXT"}
 JSON_FILE = "--json-file"  # hidden: `--json FILE` of commands whose `--json` may stand alone
 MODEL_SUFFIXES = (".onnx", ".xml", ".engine", ".pt", ".pth")
@@ -37,9 +38,15 @@ class Command(TyperCommand):
         return flags_without_type(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        width = shutil.get_terminal_size().columns
+        examples = examples_text(EXAMPLES[self.name or ""], width)
+        if width < NARROWEST_PANELS:  # the five columns of a panel would cut words
+            self.rich_markup_mode = None
         super().format_help(ctx, formatter)
-        examples = EXAMPLES[self.name or ""]
-        typer.echo(examples_text(examples, width=shutil.get_terminal_size().columns), color=ctx.color)
+        if self.rich_markup_mode is None:  # this help is in the formatter; panels are printed by now
+            formatter.write(f"\n{examples}\n")
+        else:
+            typer.echo(examples, color=ctx.color)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if any(JSON_FILE in parameter.opts for parameter in self.params):

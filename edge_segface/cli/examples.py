@@ -16,9 +16,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("The specification of a file, as JSON", "edge-segface info model.onnx --json model.json"),
     ),
     "parse": (
-        ("Every image of a folder", "edge-segface parse photos/ --out parsed"),
-        ("With another model", "edge-segface parse photo.jpg --out parsed -m edge-256-int8"),
-        ("In the ids of another data set", "edge-segface parse photo.jpg --out parsed --labels lapa11"),
+        ("All faces of a photo", "edge-segface parse photo.jpg"),
+        ("A folder, with an image and outlines of each face",
+         "edge-segface parse photos/ -o parsed --crops --polygons"),
+        ("Portraits that are crops already, in the ids of LaPa", "edge-segface parse heads/ --whole --labels lapa11"),
     ),
     "webcam": (
         ("The first camera, in a window", "edge-segface webcam"),
