@@ -64,6 +64,7 @@ class BuildResult:
     stages: list[BuildStage]
     record: EngineRecord | None = None
     f1_drop: dict[str, float] | None = None
+    judged: str = ""  # what the accuracy gate judged, if it ran
     layers: dict[str, int] = field(default_factory=dict)  # precision -> number of layers
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -128,7 +129,11 @@ class _Build:
         size = input_size(weights, self.request.size)
         out = self.request.out.with_name(f"{found.path.stem}-{size}.onnx")
         spec = _existing_spec(out)
-        exists = spec is not None and spec.parent_sha256 == sha256_of(found.path) and spec.input_size == size
+        exists = (
+            spec is not None
+            and (spec.parent_sha256, spec.input_size) == (sha256_of(found.path), size)
+            and spec.f1 == weights.f1_at(size)  # earlier versions stored the F1 of another size
+        )
         return self._step("export", out, lambda: export_onnx(weights, out, size=size), exists=exists)
 
     def reduce_precision(self, source: Path) -> Path:
@@ -154,7 +159,7 @@ class _Build:
             from edge_segface.quantize.pipeline import quantize as run
 
             assert precision != "fp32"
-            run(
+            done = run(
                 source,
                 precision,
                 request.calibration if precision == "int8" else None,
@@ -164,6 +169,7 @@ class _Build:
                 threads=request.threads,
                 progress=self.progress,
             )
+            self.result.judged = done.drop.judged if done.drop is not None else ""
 
         exists = self.gate is None and _is_made_from(out, source, request.calibration)
         return self._step(precision, out, quantize, exists=exists, note="with the accuracy gate" if self.gate else "")

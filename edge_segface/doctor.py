@@ -23,6 +23,7 @@ from edge_segface.engine.onnxruntime import installed
 from edge_segface.engine.tensorrt.common import EXTRAS, TITLES, load_tensorrt
 from edge_segface.engine.tensorrt.cuda import open_cuda
 from edge_segface.errors import EdgeSegfaceError, first_line
+from edge_segface.installation import install_command
 from edge_segface.machine import machine_info
 from edge_segface.models import load_engine
 
@@ -133,12 +134,12 @@ def _openvino() -> Finding:
         can = ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         return f"{openvino.__version__.split('-')[0]}: {', '.join(core.available_devices)}; the CPU supports {can}"
 
-    return _probe("runtime", "OpenVINO", look, "missing", "run: pip install 'edge-segface[openvino]'")
+    return _probe("runtime", "OpenVINO", look, "missing", f"run: {install_command('openvino')}")
 
 
 def _nvidia() -> Iterator[Finding]:
     for runtime in ("tensorrt", "tensorrt-rtx"):
-        remedy = f"run: pip install 'edge-segface[{EXTRAS[runtime]}]'"
+        remedy = f"run: {install_command(EXTRAS[runtime])}"
         if runtime == "tensorrt":
             remedy += ", or use JetPack's own in a venv made with --system-site-packages"
         title = TITLES[runtime]

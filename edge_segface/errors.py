@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from edge_segface.installation import install_command
+
 
 class EdgeSegfaceError(Exception):
     """Base class of all our errors. The command line prints it as one line and exits with 1."""
@@ -88,8 +93,14 @@ class MissingExtra(EdgeSegfaceError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs {package}, which is not installed",
-            remedy=f"run: pip install 'edge-segface[{extra}]'",
+            remedy=f"run: {install_command(extra)}",
         )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean X? ` for the nearest known name, or nothing; for the beginning of a remedy."""
+    near = get_close_matches(name.lower(), known, n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -69,6 +69,7 @@ class EvaluationReport(ScoreReport):
     model: str
     engine: str
     dataset: DatasetReport
+    label_space: str  # of the masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +167,7 @@ def evaluation_report(
             "score_size": score_size or "own",
             "fit": fit or "default",
         },
+        "label_space": (dataset.mask_space or dataset.space).name,
     }
 
 

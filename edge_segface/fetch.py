@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_segface.errors import FetchError, MissingExtra, first_line
+from edge_segface.errors import FetchError, MissingExtra, did_you_mean, first_line
 from edge_segface.files import cache_folder, make_folder, sha256_of, write_error, write_text
 
 
@@ -39,7 +39,9 @@ def fetch(name: str, sha256: str | None = None) -> Fetched:
     `sha256` requires a given one.
     """
     if name not in SOURCES:
-        raise FetchError(f"unknown weights {name!r}", remedy=f"choose one of {', '.join(SOURCES)}")
+        raise FetchError(
+            f"unknown weights {name!r}", remedy=f"{did_you_mean(name, SOURCES)}choose one of {', '.join(SOURCES)}"
+        )
     if sha256 is not None:
         sha256 = sha256.lower()
         if not re.fullmatch("[0-9a-f]{64}", sha256):

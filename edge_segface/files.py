@@ -54,6 +54,12 @@ def check_target(target: Path) -> None:
     make_folder(target.parent)
 
 
+def size_mb(model: Path) -> float:
+    """Return the size of a model in MB: of an .xml of OpenVINO together with the .bin that holds its weights."""
+    files = [model, model.with_suffix(".bin")] if model.suffix.lower() == ".xml" else [model]
+    return sum(file.stat().st_size for file in files if file.exists()) / 1e6
+
+
 def write_text(text: str, target: Path) -> None:
     with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge_segface.assets import BUNDLED
 from edge_segface.engine import Engine, EngineOptions, Runtime, open_engine
-from edge_segface.errors import ModelError
+from edge_segface.errors import ModelError, did_you_mean
 from edge_segface.extras import check_torch
 from edge_segface.fetch import SOURCES, path_of
 from edge_segface.labels import LabelSpace, label_space
@@ -76,7 +76,8 @@ def resolve(model: str | Path) -> ModelFile:
     elif not path.suffix and path.name == name and not path.exists():
         raise ModelError(
             f"no bundled model is called {name!r}",
-            remedy=f"choose one of {', '.join((*BUNDLED, *SOURCES))}, or give a file",
+            remedy=f"{did_you_mean(name, (*BUNDLED, *SOURCES))}choose one of {', '.join((*BUNDLED, *SOURCES))}, "
+            "or give a file",
         )
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -153,7 +154,7 @@ def model_spec(model: str | Path) -> ModelSpec:
 
 
 def mask_space(labels: str | None, dataset: str | None, default: LabelSpace | str | Path) -> LabelSpace | None:
-    """The label space of masks: the one named, else for a folder the model's own, else the dataset's (None).
+    """The label space to expect of masks: the one named, else for a folder the model's own, else the dataset's (None).
 
     `default` is a model, or its label space where that is known already.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,11 +36,12 @@ class ModelSpec:
     weights_licence: str
     made_by: str
     warp: str | None = None  # `roi-tanh`: expects images warped by five landmarks
-    f1: dict[str, float] | None = None  # class name -> 0..100
+    f1: dict[str, float] | None = None  # class name -> 0..100; None if not measured at this input size
     parent_sha256: str | None = None  # of the file this one was made from
     calibration_sha256: str | None = None  # of the images an int8 model was calibrated on
     f1_drop: dict[str, float] | None = None  # class name -> F1 lost by lower precision, if measured
     kept: dict[str, str] | None = None  # layers kept in floating point -> reason
+    f1_size: int | None = None  # input size at which the F1 of the weights was measured
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -68,6 +69,29 @@ class ModelSpec:
                 remedy="update edge-segface",
             )
         return LABEL_SPACES[self.label_space]
+
+    @property
+    def mean_f1(self) -> float | None:
+        """Mean over the classes without background, as SegFace's tables report it."""
+        return self._mean(self.class_names[1:])
+
+    @property
+    def long_tail_f1(self) -> float | None:
+        """Mean over the rare classes of the label space."""
+        return self._mean(self.class_names[index] for index in self.space.long_tail)
+
+    @property
+    def why_no_f1(self) -> str:
+        """Why the file carries no F1; empty if it does."""
+        if self.f1:
+            return ""
+        if self.f1_size not in (None, self.input_size):
+            return f"not measured at this size; its weights were scored at {self.f1_size}"
+        return "not measured"
+
+    def _mean(self, names: Iterable[str]) -> float | None:
+        scores = [self.f1[name] for name in names if name in self.f1] if self.f1 else []
+        return sum(scores) / len(scores) if scores else None
 
     def metadata(self) -> dict[str, str]:
         return {METADATA_KEY: to_json(self)}

@@ -13,7 +13,7 @@ ROOT = Path(edge_segface.__file__).parent
 # From the bottom up. Packages of one layer do not import each other, except in the base layer.
 BASE = (
     "errors labels frames masks spec metrics files signals progress typed extras timing machine paper board "
-    "image_io draw assets regions fetch warp onnx_cost coco soft_edges compositing"
+    "image_io draw assets regions fetch warp onnx_cost coco soft_edges compositing installation"
 )
 LAYERS = [
     BASE,
@@ -24,7 +24,7 @@ LAYERS = [
     "evaluate camera bench",
     "train export",
     "quantize",
-    "build serving demo doctor benchmark",
+    "build serving demo doctor benchmark model_info",
     "cli",
 ]
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages.split()}

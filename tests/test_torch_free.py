@@ -88,6 +88,20 @@ def test_a_dataset_is_scored_without_torch(base_python: Path, tmp_path: Path) ->
     assert json.loads((tmp_path / "r.json").read_text())["pictures"] == 32
 
 
+def test_what_only_reads_files_needs_no_extra(base_python: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (["recipes"], "paper-lapa"),
+        (["recipes", "edge"], "preset: edge"),
+        (["recipes", "edge", "--json", "edge.json"], ""),
+        (["info"], "needs the package onnx"),
+        (["info", "--json"], '"mean_f1": '),
+    ):
+        result = run(base_python, "-m", "edge_segface", *arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert words in result.stdout
+    assert json.loads((tmp_path / "edge.json").read_text())["preset"] == "edge"
+
+
 def test_training_commands_name_the_extra_to_install(base_python: Path, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"a checkpoint")
     for arguments in (

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from edge_segface.cli import COMMANDS, app
+from edge_segface.cli.examples import EXAMPLES
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -15,7 +16,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def command_reference() -> str:
-    """Describe every command: its summary, arguments and options."""
+    """Describe every command: its summary, arguments, options and examples."""
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     lines = []
     for group, names in COMMANDS.items():
@@ -23,8 +24,10 @@ def command_reference() -> str:
         for name in names:
             command = known[name]
             lines += [f"### {name}", "", command.help or "", "", "| Option | Meaning |", "|---|---|"]
-            lines += [f"| {names_of(parameter)} | {meaning_of(parameter)} |" for parameter in command.params]
-            lines.append("")
+            shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+            lines += [f"| {names_of(parameter)} | {meaning_of(parameter)} |" for parameter in shown]
+            examples = (part for purpose, line in EXAMPLES[name] for part in (f"# {purpose}", line))
+            lines += ["", "```sh", *examples, "```", ""]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_segface.errors import EdgeSegfaceError
+from edge_segface.errors import EdgeSegfaceError, did_you_mean
 
 BOARDS = Path(__file__).parent / "boards.yaml"
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -58,7 +58,8 @@ def find_board(name: str) -> Board:
         return measure_this_machine()
     boards = all_boards()
     if name not in boards:
-        raise EdgeSegfaceError(f"unknown board {name!r}", remedy=f"choose one of {', '.join(boards)}, or here")
+        near = did_you_mean(name, boards)
+        raise EdgeSegfaceError(f"unknown board {name!r}", remedy=f"{near}choose one of {', '.join(boards)}, or here")
     return boards[name]
 
 

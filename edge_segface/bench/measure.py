@@ -22,7 +22,7 @@ from edge_segface.bench.statistics import Seconds, latency_ms, report_warnings, 
 from edge_segface.bench.sustain import IdleMachine, measure_idle, sustain
 from edge_segface.bench.telemetry import Sampler, sensors
 from edge_segface.errors import EdgeSegfaceError, EngineError
-from edge_segface.files import sha256_of
+from edge_segface.files import sha256_of, size_mb
 from edge_segface.models import load_engine
 from edge_segface.paper import PAPER_FPS
 from edge_segface.progress import NO_PROGRESS, Progress
@@ -166,7 +166,7 @@ def engine_result(
         precision=spec.precision,
         input_size=spec.input_size,
         batch=case.batch,
-        file_mb=round(case.path.stat().st_size / 1e6, 2),
+        file_mb=round(size_mb(case.path), 2),
         latency_ms=latency_ms(seconds),
         fps=round(fps, 2),
         of_paper=round(fps / PAPER_FPS, 3),

@@ -11,7 +11,7 @@ from edge_segface.errors import MissingExtra, ModelError, first_line
 from edge_segface.onnx_cost import Shape, multiply_adds, tensor_shapes
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 # Layers that every runtime executes on their own; the others are assumed to be fused into their predecessor.
 COUNTED = frozenset(
@@ -39,19 +39,20 @@ class LayerList:
     unknown: int = 0
 
 
+def parameters_of(path: Path) -> int:
+    """Return the number of weights in an ONNX file, in whatever precision; constants of one value do not count."""
+    model, _ = _load(path)
+    from onnx import TensorProto
+
+    kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8)
+    sizes = (math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in kinds)
+    return sum(size for size in sizes if size > 1)
+
+
 def layers_of(path: Path) -> LayerList:
     """Return the layers of an ONNX file for one image, without those that runtimes fuse."""
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise MissingExtra(str(error.name), "train", "reading the layers of a model") from error
-    try:
-        model = onnx.load(path)
-        graph, shapes = model.graph, tensor_shapes(model)
-    except Exception as error:
-        raise ModelError(
-            f"{path} is not a readable ONNX file", found=first_line(error), remedy="give an .onnx file"
-        ) from error
+    model, shapes = _load(path)
+    graph = model.graph
     constants = _constant_shapes(graph)
     dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     layers = []
@@ -76,6 +77,21 @@ def layers_of(path: Path) -> LayerList:
             )
         )
     return LayerList(tuple(layers), unknown)
+
+
+def _load(path: Path) -> tuple[ModelProto, dict[str, Shape]]:
+    """Return a model and the shapes of its tensors."""
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train", "reading the layers of a model") from error
+    try:
+        model = onnx.load(path)
+        return model, tensor_shapes(model)
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not a readable ONNX file", found=first_line(error), remedy="give an .onnx file"
+        ) from error
 
 
 def _constant_shapes(graph: GraphProto) -> dict[str, Shape]:

@@ -13,6 +13,7 @@ import typer
 
 from edge_segface import __version__
 from edge_segface.cli import convert, look, measure, run, training
+from edge_segface.cli.command import Command, Group, name_values
 from edge_segface.errors import EdgeSegfaceError, SampleLostError
 from edge_segface.signals import exit_on_termination
 
@@ -20,7 +21,8 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="edge-segface",
-    help="Face parsing with SegFace, from data to device.",
+    cls=Group,
+    help="Face parsing with SegFace, from data to device. `edge-segface COMMAND -h` shows options and examples.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -48,7 +50,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for _group, _commands in COMMANDS.items():
     for _name, _function in _commands.items():
-        app.command(_name, rich_help_panel=_group)(_function)
+        name_values(_function)
+        app.command(_name, cls=Command, rich_help_panel=_group)(_function)
 
 
 def print_version(requested: bool) -> None:

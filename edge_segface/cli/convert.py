@@ -26,6 +26,7 @@ from edge_segface.cli.options import (
     RuntimeOption,
     SkipBad,
     Threads,
+    complete_models,
     engine_options,
     json_writer,
     open_gate,
@@ -37,7 +38,12 @@ QUANTIZATION, TENSORRT, SELECTION = "Quantization", "TensorRT", "Selection"
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of official weights, such as segface-mobilenet-celeb-512.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of official weights, such as segface-mobilenet-celeb-512.", autocompletion=complete_models
+        ),
+    ],
     sha256: Annotated[str | None, typer.Option(help="Require this checksum.")] = None,
 ) -> None:
     """Download official weights; resumes, and verifies the checksum."""
@@ -48,9 +54,16 @@ def fetch(
 
 
 def export(
-    weights: Annotated[str, typer.Argument(help="A checkpoint, ours or official, or a fetched name.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
-    size: Annotated[int, typer.Option(help="Side of the square input: a multiple of 32 from 128 to 1024.")] = 512,
+    weights: Annotated[
+        str, typer.Argument(help="A checkpoint, ours or official, or a fetched name.", autocompletion=complete_models)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the square input: a multiple of 32 from 128 to 1024. Default: that of the training, or 512."
+        ),
+    ] = None,
     outputs: Annotated[
         Literal["labels", "logits", "both"], typer.Option(help="Class ids, low-resolution logits, or both.")
     ] = "labels",
@@ -70,26 +83,34 @@ def export(
             raise EdgeSegfaceError("engines are built from plain exports", remedy="export first, then run build-engine")
         build_engine(weights, out, size=size)
         return
-    from edge_segface.models import resolve_checkpoint
+    from edge_segface.models import input_size, resolve_checkpoint
     from edge_segface.spec import check_size
 
-    check_size(size)
+    if size is not None:
+        check_size(size)
     path = resolve_checkpoint(weights)
     from edge_segface.cli.console.messages import warn
     from edge_segface.export.onnx_export import export_onnx
+    from edge_segface.files import size_mb
     from edge_segface.labels import label_space
     from edge_segface.model.checkpoint import load_weights
 
     loaded = load_weights(path, None if labels is None else label_space(labels))
     if labels is None and loaded.space.name == "lapa11" and loaded.preset == "paper":
         warn("eleven classes: assuming LaPa, which needs five landmarks; use --labels helen11 if it is Helen")
-    exported = export_onnx(loaded, out, size=size, outputs=outputs, half_weights=half_weights)
-    typer.echo(f"{exported.path}  {exported.path.stat().st_size / 1e6:.1f} MB  parity: {exported.parity}")
+    side = input_size(loaded, size)
+    exported = export_onnx(loaded, out, size=side, outputs=outputs, half_weights=half_weights)
+    if exported.spec.f1_size not in (None, side):
+        warn(f"the F1 of these weights was measured at {exported.spec.f1_size}, so the file at {side} carries none")
+    typer.echo(f"{exported.path}  {side}x{side}, {size_mb(exported.path):.1f} MB  parity: {exported.parity}")
 
 
 def calibrate(
     out: Annotated[
-        Path, typer.Option(help="The .npz file to write; a .txt report and a .jpg contact sheet go beside it.")
+        Path,
+        typer.Option(
+            "--out", "-o", help="The .npz file to write; a .txt report and a .jpg contact sheet go beside it."
+        ),
     ],
     model: Model = DEFAULT_MODEL,
     data: Data = None,
@@ -103,7 +124,13 @@ def calibrate(
     ] = None,
     labels: MaskLabels = None,
     source: Annotated[
-        str | None, typer.Option(help="Unlabelled images: a folder, a glob pattern, a video or a camera number.")
+        str | None,
+        typer.Option(
+            "--source",
+            "-s",
+            metavar="SOURCE",
+            help="Unlabelled images: a folder, a glob pattern, a video or a camera number.",
+        ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="How long to record from a camera, in seconds.")] = 60,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame of a video or camera.")] = 10,
@@ -153,11 +180,13 @@ def calibrate(
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="A bundled name or an .onnx file, in fp32.")],
+    model: Annotated[
+        str, typer.Argument(help="A bundled name or an .onnx file, in fp32.", autocompletion=complete_models)
+    ],
     precision: Annotated[
         Literal["fp16", "int8"], typer.Option(help="fp16 by AutoCast, or int8 by Q/DQ nodes with the rest in fp16.")
     ],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration set for int8, made by `calibrate`.", rich_help_panel=QUANTIZATION)
     ] = None,
@@ -178,7 +207,7 @@ def quantize(
     keep: Annotated[
         list[str] | None,
         typer.Option(
-            help="Pattern of layers to keep in floating point, as in '.*/refine_half/.*'; may be repeated.",
+            help="Pattern of layers to keep in floating point, as in `.*/refine_half/.*`; may be repeated.",
             rich_help_panel=QUANTIZATION,
         ),
     ] = None,
@@ -205,6 +234,7 @@ def quantize(
     from edge_segface.cli.console import tables
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.files import size_mb
     from edge_segface.models import resolve_onnx
     from edge_segface.quantize.modelopt import check_one_runtime
     from edge_segface.quantize.options import Int8Options
@@ -233,13 +263,15 @@ def quantize(
     for group, reason in (result.model.spec.kept or {}).items():
         warn(f"kept in floating point: {group} ({reason})")
     share = f", {100 * result.model.int8_share:.1f} % of multiply-adds in int8" if precision == "int8" else ""
-    typer.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB{share}; {100 * result.agreement:.3f} % of pixels as in fp32")
+    typer.echo(f"{out}  {size_mb(out):.1f} MB{share}; {100 * result.agreement:.3f} % of pixels as in fp32")
     tables.print_speed(time_runtimes({model: source, str(out): out}, threads=threads), model, out)
 
 
 def build_engine(
     model: ModelArgument,
-    out: Annotated[Path, typer.Option(help="The file to write: .engine for TensorRT, .xml for OpenVINO, or .onnx.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to write: .engine for TensorRT, .xml for OpenVINO, or .onnx.")
+    ],
     runtime: Annotated[
         Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"] | None,
         typer.Option(help="Default: chosen by the suffix of --out; of the two TensorRTs, the installed one."),
@@ -322,8 +354,15 @@ def build_engine(
 
 
 def package(
-    model: Annotated[str, typer.Argument(help="A bundled name, an .onnx file, or an .engine of TensorRT.")],
-    out: Annotated[Path, typer.Option(help="Folder to write NAME into; for Triton, the model repository.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A bundled name, an .onnx file, or an .engine of TensorRT.", autocompletion=complete_models
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write NAME into; for Triton, the model repository.")
+    ],
     host: Annotated[Literal["triton", "deepstream"], typer.Option("--for", help="The server to package for.")],
     batch: Annotated[
         int | None, typer.Option(min=1, help="Largest batch. Default: 8 for Triton, 1 for DeepStream.")

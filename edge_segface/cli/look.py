@@ -10,7 +10,9 @@ import typer
 from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.cli.options import (
     OUTPUT,
+    JsonFile,
     JsonOut,
+    JsonPrinted,
     Model,
     ModelArgument,
     Provider,
@@ -18,14 +20,15 @@ from edge_segface.cli.options import (
     Threads,
     engine_options,
     json_writer,
+    print_json,
 )
 
 
 def demo(
     model: Model = DEFAULT_MODEL,
-    out: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json.", rich_help_panel=OUTPUT)] = Path(
-        "demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for demo.png and demo.json.", rich_help_panel=OUTPUT)
+    ] = Path("demo"),
     frames: Annotated[int, typer.Option(min=2, help="Number of frames to run.")] = 300,
     threads: Threads = None,
     runtime: RuntimeOption = None,
@@ -53,14 +56,15 @@ def doctor(json_out: JsonOut = None) -> None:
 
 def info(
     model: ModelArgument = DEFAULT_MODEL,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the model's specification as JSON.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: JsonPrinted = False,
+    json_file: JsonFile = None,
 ) -> None:
-    """Describe a model: its classes, its input, and where its weights come from."""
-    from edge_segface.cli.console.tables import print_spec
-    from edge_segface.models import model_spec
-    from edge_segface.spec import to_json
+    """Describe a model: its F1, size and work, its classes and input, and where its weights come from."""
+    from edge_segface.cli.console.tables import print_info
+    from edge_segface.model_info import describe_model
 
-    spec = model_spec(model)
-    typer.echo(to_json(spec, indent=2)) if as_json else print_spec(spec)
+    described = describe_model(model)
+    if as_json:
+        print_json(described.to_json(), json_file)
+    else:
+        print_info(described)

@@ -14,6 +14,7 @@ from edge_segface.cli.options import (
     Provider,
     RuntimeOption,
     Threads,
+    complete_models,
     json_text,
     json_writer,
     report_writer,
@@ -24,7 +25,11 @@ from edge_segface.errors import EdgeSegfaceError
 def benchmark(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Bundled names, model files, or checkpoints (with --size).", metavar="MODEL..."),
+        typer.Argument(
+            help="Bundled names, model files, or checkpoints (with --size).",
+            metavar="MODEL",
+            autocompletion=complete_models,
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Number of interleaved rounds.")] = 100,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch size; may be repeated. Default: 1.")] = None,
@@ -99,7 +104,7 @@ def benchmark(
 
 
 def estimate(
-    model: Annotated[str, typer.Argument(help="A bundled name or an .onnx file.")],
+    model: Annotated[str, typer.Argument(help="A bundled name or an .onnx file.", autocompletion=complete_models)],
     board: Annotated[
         str | None,
         typer.Option(help="A board such as orin-nano-8gb, or `here` for this processor. Default: all boards."),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import typer
 
+from edge_segface.cli.command import JSON_FILE
+
 if TYPE_CHECKING:
     from edge_segface.data import Dataset
     from edge_segface.engine import Runtime
@@ -21,10 +23,25 @@ OUTPUT, DRAWING, CAMERA = "Output", "Drawing", "Camera"
 
 LabelsName = Literal["celebamask19", "celebamask19-raw", "lapa11", "helen11"]
 DatasetKind = Literal["celebamask", "lapa", "helen", "folder", "drawn"]
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Names of models for shell completion; without a match, shells complete files."""
+    from edge_segface.assets import BUNDLED
+    from edge_segface.fetch import SOURCES
+
+    return [name for name in (*BUNDLED, *SOURCES) if name.startswith(incomplete)]
+
+
 MODEL_HELP = "A bundled name such as edge-256, a fetched name, or a model file (.onnx, .xml, .engine, .pt)."
 
-ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
-Model = Annotated[str, typer.Option(help=MODEL_HELP, rich_help_panel=ENGINE)]
+ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_models)]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help=MODEL_HELP, rich_help_panel=ENGINE, autocompletion=complete_models
+    ),
+]
 RuntimeOption = Annotated[
     Literal["onnxruntime", "openvino"] | None,
     typer.Option(
@@ -43,7 +60,7 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU cores to use. Default: all of them.", rich_help_panel=ENGINE)
 ]
 
-Data = Annotated[Path | None, typer.Option(help="Root folder of the dataset.", rich_help_panel=DATASET)]
+Data = Annotated[Path | None, typer.Option("--data", "-d", help="Root folder of the dataset.", rich_help_panel=DATASET)]
 DatasetRequired = Annotated[DatasetKind, typer.Option(help="Kind of dataset.", rich_help_panel=DATASET)]
 GateDataset = Annotated[
     DatasetKind | None,
@@ -51,7 +68,7 @@ GateDataset = Annotated[
 ]
 MaskLabels = Annotated[
     LabelsName | None,
-    typer.Option(help="Label space of a folder's masks. Default: the model's own.", rich_help_panel=DATASET),
+    typer.Option(help="Label space of a folder's masks. Default: detected in the masks.", rich_help_panel=DATASET),
 ]
 GateSplit = Annotated[
     str,
@@ -76,8 +93,19 @@ AllowDrop = Annotated[
     typer.Option("--allow-drop", help="Write the file regardless of its accuracy drop.", rich_help_panel=DATASET),
 ]
 JsonOut = Annotated[
-    Path | None, typer.Option("--json", help="Write the report to this file as JSON.", rich_help_panel=OUTPUT)
+    Path | None, typer.Option("--json", "-j", help="Write the report to this file as JSON.", rich_help_panel=OUTPUT)
 ]
+JsonPrinted = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        "-j",
+        metavar="[PATH]",
+        help="Print as JSON, or write it to this file.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+JsonFile = Annotated[Path | None, typer.Option(JSON_FILE, hidden=True)]
 
 
 class EngineOptions(TypedDict, total=False):
@@ -113,17 +141,32 @@ def json_writer(path: Path | None) -> Callable[[Any], None]:
     return report_writer(path, json_text)
 
 
+def print_json(report: Any, path: Path | None) -> None:
+    """Print a report as JSON, or write it to a file."""
+    if path is None:
+        typer.echo(json_text(report), nl=False)
+    else:
+        json_writer(path)(report)
+
+
 def json_text(report: Any) -> str:
     return json.dumps(report, indent=2) + "\n"
 
 
-def open_split(kind: str, data: Path | None, split: str, space: LabelSpace | None, *, skip_bad: bool) -> Dataset:
-    """Open and check one split of a dataset under a progress bar."""
+def open_split(
+    kind: str, data: Path | None, split: str, labels: str | None, model: LabelSpace | str, *, skip_bad: bool
+) -> Dataset:
+    """Open and check one split of a dataset under a progress bar.
+
+    Without `labels`, a folder's masks tell their label space; that of the model decides between equal ones.
+    """
     from edge_segface.cli.console.progress import progress_bar
     from edge_segface.data import open_dataset
+    from edge_segface.models import mask_space
 
+    space = mask_space(labels, kind, model)
     with progress_bar() as progress:
-        return open_dataset(kind, data, split, space, skip_bad=skip_bad, progress=progress)
+        return open_dataset(kind, data, split, space, assumed=labels is None, skip_bad=skip_bad, progress=progress)
 
 
 def open_gate(
@@ -141,10 +184,9 @@ def open_gate(
     if dataset is None:
         return None
     from edge_segface.extras import check_torch
-    from edge_segface.models import mask_space
 
     check_torch("the accuracy gate")
     from edge_segface.quantize.accuracy_gate import AccuracyGate
 
-    samples = open_split(dataset, data, split, mask_space(labels, dataset, model), skip_bad=skip_bad)
+    samples = open_split(dataset, data, split, labels, model, skip_bad=skip_bad)
     return AccuracyGate(samples, max_drop, threads)

@@ -12,7 +12,9 @@ from edge_segface.cli.options import (
     Data,
     DatasetKind,
     DatasetRequired,
+    JsonFile,
     JsonOut,
+    JsonPrinted,
     MaskLabels,
     ModelArgument,
     Provider,
@@ -22,15 +24,28 @@ from edge_segface.cli.options import (
     engine_options,
     json_writer,
     open_split,
+    print_json,
 )
 from edge_segface.extras import check_training
 
 DEVICES = "Devices"
 
 
+def complete_recipes(incomplete: str) -> list[str]:
+    """Names of recipes for shell completion; without a match, shells complete files."""
+    from edge_segface.train.recipe import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (see `edge-segface recipes`) or a YAML file.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe's name (see `edge-segface recipes`) or a YAML file.", autocompletion=complete_recipes
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     data: Data = None,
     dataset: Annotated[
         DatasetKind | None,
@@ -93,18 +108,28 @@ def train(
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Show this recipe with all its values.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show this recipe with all its values.", autocompletion=complete_recipes)
+    ] = None,
+    as_json: JsonPrinted = False,
+    json_file: JsonFile = None,
 ) -> None:
     """List the recipes of the package, or show one with all its values."""
-    check_training()
-    from edge_segface.train.recipe import FOLDER, load_recipe, recipe_names, recipe_text
+    from edge_segface.train.recipe import load_recipe, recipe_names, recipe_summary, recipe_text, to_plain
 
     if name is not None:
-        typer.echo(recipe_text(load_recipe(name)).rstrip())
+        recipe = load_recipe(name)
+        if as_json:
+            print_json(to_plain(recipe), json_file)
+        else:
+            typer.echo(recipe_text(recipe).rstrip())
         return
-    for each in recipe_names():
-        about = (FOLDER / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
-        typer.echo(f"{each:18} {about.removeprefix('# ')}")
+    summaries = {each: recipe_summary(each) for each in recipe_names()}
+    if as_json:
+        print_json([{"name": each, "summary": summary} for each, summary in summaries.items()], json_file)
+        return
+    for each, summary in summaries.items():
+        typer.echo(f"{each:18} {summary}")
 
 
 def evaluate(
@@ -139,13 +164,13 @@ def evaluate(
     from edge_segface.evaluate import evaluate as run_evaluation
     from edge_segface.evaluate import evaluation_report
     from edge_segface.face.parser import FaceParser
-    from edge_segface.models import load_engine, mask_space
+    from edge_segface.models import load_engine
 
     write_json = json_writer(json_out)
     split = split or ("all" if dataset == "folder" else "test")
     engine = load_engine(model, size=size, **engine_options(threads, runtime, provider))
     with engine, FaceParser(engine) as parser:
-        samples = open_split(dataset, data, split, mask_space(labels, dataset, parser.space), skip_bad=skip_bad)
+        samples = open_split(dataset, data, split, labels, parser.space, skip_bad=skip_bad)
         with progress_bar() as progress:
             scores = run_evaluation(parser, samples, fit=fit, score_size=score_size, progress=progress)
         report = evaluation_report(scores, parser, samples, fit=fit, score_size=score_size)
@@ -154,8 +179,8 @@ def evaluate(
 
 
 def balance(
-    weights: Annotated[str, typer.Argument(help="A checkpoint of ours.")],
-    out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
+    weights: Annotated[str, typer.Argument(help="A checkpoint of ours.", metavar="CHECKPOINT")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint to write.")],
     dataset: DatasetRequired,
     data: Data = None,
     labels: MaskLabels = None,
@@ -170,7 +195,7 @@ def balance(
     threads: Threads = None,
 ) -> None:
     """Tune a checkpoint's per-class logit offsets to maximise F1 on labelled images."""
-    from edge_segface.models import input_size, mask_space, resolve
+    from edge_segface.models import input_size, resolve
 
     check_training()
     path = resolve(weights).path
@@ -185,7 +210,7 @@ def balance(
     if threads is not None:
         torch.set_num_threads(threads)
     loaded = load_weights(path)
-    samples = open_split(dataset, data, split, mask_space(labels, dataset, loaded.space), skip_bad=skip_bad)
+    samples = open_split(dataset, data, split, labels, loaded.space, skip_bad=skip_bad)
     balanced = tune(loaded, samples, input_size(loaded, size))
     save_weights(balanced.weights, out)
     offsets = ", ".join(f"{name} {offset:+.2f}" for name, offset in balanced.offsets.items())

@@ -7,20 +7,24 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edge_segface.draw import side_by_side
-from edge_segface.errors import EdgeSegfaceError, OutputError
+from edge_segface.coco import CocoFile
+from edge_segface.draw import colour, side_by_side
+from edge_segface.engine.base import check_has_labels
+from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError
 from edge_segface.face.finder import MIN_SCORE
-from edge_segface.files import write_text
+from edge_segface.face.parser import FaceParser
+from edge_segface.face.result import ParsedImage
+from edge_segface.files import make_folder, write_text
 from edge_segface.frames import UInt8Array
 from edge_segface.image_io import read_image, write_image
 from edge_segface.labels import LabelSpace
-from edge_segface.progress import Progress
+from edge_segface.progress import NO_PROGRESS, Progress
 
 POLYGONS_FILE = "polygons.json"
 TINY_FACE = 40  # height in pixels below which a face shows few of its parts
@@ -49,9 +53,86 @@ class ParseOptions:
             ".json": True,
             ".overlay.jpg": self.overlay,
             ".colour.png": self.colour_map,
-            ".sheet.jpg": partial(side_by_side, result.image_bgr, result, squares=squares) if options.sheet else None,
+            ".sheet.jpg": self.sheet,
         }
+        return [suffix for suffix, wanted in chosen.items() if wanted] + [f".{part}.alpha.png" for part in self.alpha]
 
+
+@dataclass
+class ParseSummary:
+    """What became of the images, in their order."""
+
+    written: list[Path] = field(default_factory=list)  # class-id files
+    face_heights: dict[Path, list[float]] = field(default_factory=dict)  # in pixels of the image, tallest first
+    failures: dict[Path, EdgeSegfaceError] = field(default_factory=dict)
+
+    @property
+    def without_face(self) -> list[Path]:
+        return [path for path, heights in self.face_heights.items() if not heights]
+
+    @property
+    def tiny(self) -> list[Path]:
+        """Images in which even the largest face is too small to show its parts."""
+        return [path for path, heights in self.face_heights.items() if heights and heights[0] < TINY_FACE]
+
+
+def parse_images(
+    parser: FaceParser,
+    images: Sequence[Path],
+    out: Path,
+    options: ParseOptions,
+    *,
+    progress: Progress = NO_PROGRESS,
+) -> ParseSummary:
+    """Write the files of `options` for each image into a folder; NAME.png holds ids of the options' label space.
+
+    Parts that the label space lacks go where `lost_parts` says. Images with the same stem keep their suffix and are
+    numbered, so that none overwrites another.
+    """
+    check_has_labels(parser.spec)
+    if parser.spec.warp is not None:
+        raise ModelError(
+            f"{parser.spec.name} needs five landmarks for every image, which this command does not have",
+            remedy="call FaceParser from Python with landmarks=",
+        )
+    parser.space.ids_of(*options.alpha)
+    stems = output_stems(images)
+    _check_images_are_kept(images, [out / (stem + suffix) for stem in stems for suffix in options.suffixes()])
+    make_folder(out)
+    summary, coco = ParseSummary(), CocoFile(options.space)
+    progress.stage("parsing", len(images))
+    with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
+        writing: deque[tuple[Path, Future[Path]]] = deque()
+        for (path, reading), stem in zip(_read_ahead(images, readers), stems, strict=True):
+            with _failures_noted(summary, path, progress):
+                result = parser(
+                    reading.result(), whole=options.whole, max_faces=options.max_faces, min_score=options.min_score
+                )
+                writing.append((path, writers.submit(write_result, result, path, out / stem, options)))
+                summary.face_heights[path] = [face.face.height for face in result.faces]
+                if options.polygons:
+                    coco.add(path.name, result.to_space(options.space, drop_missing=True))
+            while len(writing) > AHEAD:
+                _finish(*writing.popleft(), summary, progress)
+            progress.advance()
+        for path, written in writing:
+            _finish(path, written, summary, progress)
+        if options.polygons:
+            coco.write(out / POLYGONS_FILE)
+    return summary
+
+
+def write_result(result: ParsedImage, image: Path, stem: Path, options: ParseOptions) -> Path:
+    """Write the files of one image, whose names begin with `stem`; return the one with the class ids."""
+    class_map = result.to_space(options.space, drop_missing=True)
+    ids = stem.with_name(stem.name + ".png")
+    write_image(class_map.labels, ids)
+    squares = [face.roi for face in result.faces]
+    drawings = {
+        ".overlay.jpg": result.plot if options.overlay else None,
+        ".colour.png": partial(colour, class_map) if options.colour_map else None,
+        ".sheet.jpg": partial(side_by_side, result.image_bgr, result, squares=squares) if options.sheet else None,
+    }
     for suffix, draw in drawings.items():
         if draw is not None:
             write_image(draw(), stem.with_name(stem.name + suffix))

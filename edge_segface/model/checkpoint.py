@@ -44,8 +44,12 @@ class Weights:
     licence: str
     warp: str | None = None
     size: int | None = None  # input size of the training
-    f1: dict[str, float] | None = None  # by class
+    f1: dict[str, float] | None = None  # by class, at that size
     sha256: str | None = None
+
+    def f1_at(self, size: int) -> dict[str, float] | None:
+        """Return F1 by class if it was measured at this input size: at another one it says nothing."""
+        return self.f1 if size == self.size else None
 
     def spec(self, name: str, size: int, outputs: tuple[str, ...], made_by: str) -> ModelSpec:
         """Return the ModelSpec of an fp32 artefact made from these weights."""
@@ -61,7 +65,8 @@ class Weights:
             weights_licence=self.licence,
             made_by=made_by,
             warp=self.warp,
-            f1=self.f1,
+            f1=self.f1_at(size),
+            f1_size=self.size if self.f1 else None,
             parent_sha256=self.sha256,
         )
 

@@ -58,6 +58,22 @@ class AccuracyDrop:
         too_much[0] = False
         return mean + [f"{self.space.names[index]} {self.drops[index]:.2f}" for index in np.flatnonzero(too_much)]
 
+    @property
+    def judged(self) -> str:
+        """One line: of what the drop was judged, and which classes were in too few images for that."""
+        names, counts = self.space.names[1:], self.images_with_class[1:]
+        judged = [name for name, count in zip(names, counts, strict=True) if count >= ENOUGH_IMAGES]
+        rare = [f"{name} {count}" for name, count in zip(names, counts, strict=True) if count < ENOUGH_IMAGES]
+        if not judged:
+            most = int(counts.max(initial=0))
+            return (
+                f"judged: the mean only; no class was, as none is in {ENOUGH_IMAGES} images or more (at most in {most})"
+            )
+        text = f"judged: the mean and {len(judged)} of {len(names)} classes: {', '.join(judged)}"
+        if not rare:
+            return text
+        return f"{text}; {len(rare)} are in fewer than {ENOUGH_IMAGES} images and were not: {', '.join(rare)}"
+
     def check(self) -> None:
         """Raise if any drop is more than is allowed."""
         if exceeded := self.exceeded():

@@ -154,4 +154,4 @@ def _accept(model: QuantizedModel, drop: AccuracyDrop, *, allow_drop: bool) -> Q
         drop.check()
     matrix = drop.after.matrix
     f1 = {name: score for name, score in matrix.by_name(matrix.f1()).items() if score is not None}
-    return replace(model, spec=replace(model.spec, f1=f1, f1_drop=drop.by_name()))
+    return replace(model, spec=replace(model.spec, f1=f1, f1_size=model.spec.input_size, f1_drop=drop.by_name()))

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_segface.data import open_dataset
-from edge_segface.labels import describe_lost_parts, label_space
+from edge_segface.data import Dataset, open_dataset
+from edge_segface.labels import LabelSpace, describe_lost_parts, label_space
 from edge_segface.models import mask_space
 from edge_segface.progress import NO_PROGRESS, Progress
-from edge_segface.train.recipe import load_recipe
+from edge_segface.train.recipe import Recipe, load_recipe
 from edge_segface.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class TrainRequest:
     out: Path  # folder of the run
     data: Path | None = None  # folder of the dataset
     dataset: str | None = None  # its kind; default: the recipe's
-    labels: str | None = None  # label space of a folder's masks; default: the recipe's
+    labels: str | None = None  # label space of a folder's masks; default: detected in them
     resume: bool = False
     changes: tuple[str, ...] = ()  # key=value in the recipe
     skip_bad: bool = False  # skip samples that cannot be used
@@ -41,6 +41,21 @@ class TrainRequest:
     threads: int | None = None
 
 
+def _open_splits(
+    request: TrainRequest, recipe: Recipe, target: LabelSpace, progress: Progress
+) -> tuple[Dataset, Dataset]:
+    """Open both splits. Without `labels`, the masks of the first tell the label space of both."""
+
+    def open_split(split: str, space: LabelSpace | None, *, assumed: bool) -> Dataset:
+        return open_dataset(
+            recipe.dataset, request.data, split, space, assumed=assumed, skip_bad=request.skip_bad, progress=progress
+        )
+
+    space = mask_space(request.labels, recipe.dataset, target)
+    train_set = open_split(recipe.train_split, space, assumed=request.labels is None)
+    return train_set, open_split(recipe.val_split, train_set.space, assumed=False)
+
+
 def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> TrainingResult:
     """Train a network by a recipe and return where its weights are."""
     dataset = () if request.dataset is None else (f"dataset={request.dataset}",)
@@ -48,11 +63,7 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
     run = RunFolder(request.out)
     run.check(resume=request.resume)
     target = label_space(recipe.label_space)
-    space = mask_space(request.labels, recipe.dataset, target)
-    train_set, val_set = (
-        open_dataset(recipe.dataset, request.data, split, space, skip_bad=request.skip_bad, progress=progress)
-        for split in (recipe.train_split, recipe.val_split)
-    )
+    train_set, val_set = _open_splits(request, recipe, target, progress)
     if lost := describe_lost_parts(train_set.space, target):
         progress.note(lost)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from edge_segface.data.augment import AUGMENTATIONS, CameraSettings
-from edge_segface.errors import TrainingError
+from edge_segface.errors import TrainingError, did_you_mean
 from edge_segface.model.build import PRESETS
 from edge_segface.spec import SIZES
 from edge_segface.typed import from_plain
@@ -165,14 +165,21 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def recipe_summary(name: str) -> str:
+    """Return the first line of a recipe of the package: what it is for."""
+    return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+
+
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Load a recipe of the package, or a YAML file, and change values by `key=value`; nested keys have dots."""
     path = FOLDER / f"{name}.yaml" if name in recipe_names() else Path(name)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        names = recipe_names()
         raise TrainingError(
-            f"no recipe is called {name!r}", remedy=f"choose one of {', '.join(recipe_names())}, or give a YAML file"
+            f"no recipe is called {name!r}",
+            remedy=f"{did_you_mean(name, names)}choose one of {', '.join(names)}, or give a YAML file",
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TrainingError(f"{path} is not a readable recipe", found=" ".join(str(error).split())[:200]) from error

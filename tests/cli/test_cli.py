@@ -121,4 +121,5 @@ def test_fetched_names_work_where_models_do(official_checkpoints: dict[str, Path
     gate = ("--dataset", "folder", "--data", tmp_path / "faces", "--split", "all")
     options = ("--size", 128, "--precision", "int8", "--out", tmp_path / "x.onnx")
     built = run_cli("build-engine", name, *gate, *options, env=environment)
-    assert_one_line_error(built, f"{name}-128.onnx is in fp32", "int8 needs calibration")
+    message = (f"{name}-128.onnx is in fp32", "int8 needs calibration")
+    assert_one_line_error(built, *message, beside="label space of the masks")

@@ -39,7 +39,7 @@ def choices(annotation: Any) -> list[str]:
 
 
 def described(command: str, parameter: Any) -> str:
-    """One line for a parameter: its names, and what it accepts."""
+    """One line for a parameter: its long names, and what it accepts."""
     default = parameter.default() if callable(parameter.default) else parameter.default
     facts = ["required"] if parameter.required else [] if default is None else [f"default {default}"]
     if accepted := choices(parameter.type_descriptor.annotation):
@@ -52,8 +52,22 @@ def described(command: str, parameter: Any) -> str:
         facts.append(f"{parameter.nargs} values")
     if getattr(parameter, "is_flag", False):
         facts.append("flag")
-    names = "/".join(sorted(parameter.opts + parameter.secondary_opts))
+    names = "/".join(sorted(name for name in all_names(parameter) if not is_short(name)))
     return f"{command} {names}: {', '.join(facts)}" if facts else f"{command} {names}"
+
+
+def all_names(parameter: Any) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
+def is_short(name: str) -> bool:
+    return name.startswith("-") and not name.startswith("--")
+
+
+def short_names(command: str, parameter: Any) -> set[str]:
+    """One line for each short name of an option."""
+    long_name = next((name for name in parameter.opts if not is_short(name)), "")
+    return {f"{command} {name}: {long_name}" for name in all_names(parameter) if is_short(name)}
 
 
 def key_paths(value: object, path: str = "") -> Iterator[str]:
@@ -77,7 +91,9 @@ def assert_keys(file: str, found: object) -> None:
 def test_every_recorded_option_still_exists() -> None:
     group = typer.main.get_command(app)
     commands = group.commands.items()  # type: ignore[attr-defined]
-    found = {described(name, parameter) for name, command in commands for parameter in command.params}
+    parameters = [(name, parameter) for name, command in commands for parameter in command.params]
+    found = {described(name, parameter) for name, parameter in parameters}
+    found = found.union(*(short_names(name, parameter) for name, parameter in parameters))
     assert recorded("interface.txt") - found == set()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from edge_segface.data import Dataset, open_dataset
 from edge_segface.data.check import class_pixels, in_memory
+from edge_segface.data.readers.folder import open_folder
 from edge_segface.data.sample import Sample
 from edge_segface.data.synthetic.drawn import open_drawn
 from edge_segface.errors import DatasetError
@@ -137,7 +138,7 @@ def test_class_pixels_of_drawn_faces_are_not_cached() -> None:
 
 def test_class_pixels_are_cached_per_label_space_of_the_masks(tmp_path: Path, faces: Dataset) -> None:
     as_raw, as_is = (
-        class_pixels(open_dataset("folder", faces.root, "all", space).to_space(CELEBAMASK19))
+        class_pixels(open_folder(faces.root, "all", space).to_space(CELEBAMASK19))
         for space in (CELEBAMASK19_RAW, CELEBAMASK19)
     )
     assert not np.array_equal(as_raw, as_is)

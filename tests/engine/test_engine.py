@@ -24,6 +24,7 @@ from edge_segface.errors import ImageError, InputError, MissingExtra, ModelError
 from edge_segface.export.onnx_export import export_onnx
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import RoI, crop
+from edge_segface.installation import install_command
 from edge_segface.model.checkpoint import load_weights
 from edge_segface.model.segface import normalised
 from edge_segface.model.torch_engine import TorchEngine
@@ -354,5 +355,5 @@ def test_warped_models_are_warped_there_and_back(tmp_path: Path, portrait: np.nd
 
 def test_missing_extra_names_the_command() -> None:
     assert str(MissingExtra("torch", "train", "exporting")) == (
-        "exporting needs torch, which is not installed; run: pip install 'edge-segface[train]'"
+        f"exporting needs torch, which is not installed; run: {install_command('train')}"
     )

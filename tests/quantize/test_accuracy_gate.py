@@ -62,3 +62,15 @@ def test_a_stray_pixel_of_a_class_in_no_mask_does_not_count() -> None:
         side.matrix.counts[0, 18] = count
     assert np.isnan(drop.drops[18])
     assert drop.mean_drop == pytest.approx(0, abs=0.01)
+
+
+def test_the_gate_says_which_classes_it_judged() -> None:
+    few = accuracy_drop(HITS, images=12, max_drop=1.0)
+    assert few.judged == "judged: the mean only; no class was, as none is in 30 images or more (at most in 12)"
+    assert accuracy_drop(HITS, images=30, max_drop=1.0).judged.startswith(
+        "judged: the mean and 18 of 18 classes: neck, "
+    )
+    some = accuracy_drop(HITS, images=40, max_drop=1.0)
+    some.images_with_class[[16, 18]] = 4, 0
+    assert some.judged.startswith("judged: the mean and 16 of 18 classes: neck, skin, ")
+    assert some.judged.endswith("; 2 are in fewer than 30 images and were not: hat 4, neck_l 0")

@@ -235,7 +235,9 @@ def test_calibrate_uses_a_dataset_and_notes_skipped_samples(parser: FaceParser, 
     with pytest.raises(DatasetError, match="1 mask missing: 003"):
         calibrate(parser, definition, out, data=root)
     result = calibrate(parser, definition, out, data=root, skip_bad=True, progress=Notes())
-    assert notes == ["skipped in all: 1 with mask missing: 003"]
+    detected, skipped = notes
+    assert detected == f"label space of the masks in {root}: celebamask19, detected by where their ids lie"
+    assert skipped == "skipped in all: 1 with mask missing: 003"
     assert result.calibration.info.candidates == 13
     assert result.report.startswith("10 of 13 images from folder faces all")
     assert result.files == (out, out.with_suffix(".txt"), out.with_suffix(".jpg"))

@@ -40,7 +40,10 @@ def test_run_training_trains_on_a_folder_and_resumes(tmp_path: Path) -> None:
             {"recipe": "paper-lapa", "dataset": "folder", "data": "faces", "labels": "celebamask19"},
             "roi-tanh needs five landmarks.*folder has none",
         ),
-        ({"recipe": "paper-lapa", "dataset": "folder", "data": "faces"}, "lapa11"),
+        (
+            {"recipe": "paper-lapa", "dataset": "folder", "data": "faces", "labels": "lapa11"},
+            "not in lapa11 .*give --labels celebamask19",
+        ),
         ({"recipe": "drawn", "changes": ("epoch=3",)}, "unknown key epoch"),
         ({"recipe": "drawn", "labels": "lapa11"}, "drawn .*celebamask19.*--labels"),
         ({"recipe": "drawn", "resume": True}, "contains no run to resume.*leave out --resume"),

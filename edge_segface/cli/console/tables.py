@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_segface.cli.console.messages import say, stdout, warn
+from edge_segface.files import size_mb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from edge_segface.evaluate import EvaluationReport
     from edge_segface.face.parse_images import ParseSummary
     from edge_segface.labels import LabelSpace
+    from edge_segface.model_info import ModelInfo
     from edge_segface.quantize.accuracy_gate import AccuracyDrop
     from edge_segface.quantize.sensitivity import Sensitivity
-    from edge_segface.spec import ModelSpec
 
 MOST_LINES = 10  # images that get a line of their own
 
@@ -36,7 +37,7 @@ def print_build(result: BuildResult) -> None:
     for column in ("stage", "file", "MB", "seconds"):
         table.add_column(column, justify="right" if column in ("MB", "seconds") else "left")
     for stage in result.stages:
-        size = f"{stage.file.stat().st_size / 1e6:.1f}" if stage.file.exists() else "-"
+        size = f"{size_mb(stage.file):.1f}" if stage.file.exists() else "-"
         table.add_row(
             stage.what, str(stage.file), size, stage.note or ("-" if stage.seconds is None else f"{stage.seconds:.1f}")
         )
@@ -46,6 +47,8 @@ def print_build(result: BuildResult) -> None:
     if result.f1_drop:
         worst = max(result.f1_drop, key=lambda name: (result.f1_drop or {})[name])
         stdout.print(f"largest F1 drop from the lower precision: {result.f1_drop[worst]:.2f} ({worst})")
+    if result.judged:
+        stdout.print(result.judged)
     for warning in dict.fromkeys(result.warnings):
         warn(f"TensorRT warning: {warning}")
 
@@ -75,6 +78,7 @@ def print_accuracy_drop(drop: AccuracyDrop) -> None:
     if tails[0] == tails[0]:
         table.add_row("long tail", "", f"{tails[0]:.2f}", f"{tails[1]:.2f}", f"{tails[0] - tails[1]:.2f}")
     stdout.print(table)
+    stdout.print(drop.judged)
 
 
 def print_sensitivity(ranked: list[Sensitivity]) -> None:
@@ -113,10 +117,20 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def print_spec(spec: ModelSpec) -> None:
+def print_info(info: ModelInfo) -> None:
+    spec = info.spec
     table = Table(title=spec.name, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     side = spec.input_size
+    means = {"mean F1": spec.mean_f1, "long-tail F1": spec.long_tail_f1}
     rows = {
+        **{name: spec.why_no_f1 if mean is None else f"{mean:.2f}" for name, mean in means.items()},
+        "file": f"{info.path} ({info.file_mb:.1f} MB)",
+        "parameters": info.uncounted
+        if info.parameters is None
+        else f"{info.parameters / 1e6:.2f} million, as exported",
+        "GFLOP": info.uncounted if info.gflop is None else f"{info.gflop:.2f} an image",
         "preset": spec.preset,
         "precision": spec.precision,
         "input": f"uint8 BGR (n, {side}, {side}, 3)" + (f", warped: {spec.warp}" if spec.warp else ""),
@@ -125,7 +139,7 @@ def print_spec(spec: ModelSpec) -> None:
         "classes": ", ".join(f"{index} {name}" for index, name in enumerate(spec.class_names)),
         "trained on": spec.training_data,
         "weights licence": spec.weights_licence,
-        "F1": ", ".join(f"{name} {value:.1f}" for name, value in spec.f1.items()) if spec.f1 else "not measured",
+        "F1": ", ".join(f"{name} {value:.1f}" for name, value in spec.f1.items()) if spec.f1 else spec.why_no_f1,
         "F1 drop": ", ".join(f"{name} {value:.2f}" for name, value in (spec.f1_drop or {}).items()) or "-",
         "kept in floating point": "; ".join(f"{name}: {why}" for name, why in (spec.kept or {}).items()) or "-",
         "calibrated on": spec.calibration_sha256 or "-",

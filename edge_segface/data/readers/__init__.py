@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_segface.data.readers.celebamask import open_celebamask
-from edge_segface.data.readers.folder import open_folder
+from edge_segface.data.readers.folder import open_folder, space_of_folder
 from edge_segface.data.readers.helen import open_helen
 from edge_segface.data.readers.lapa import open_lapa
 from edge_segface.data.sample import Dataset
@@ -52,12 +52,19 @@ READERS = {
 }
 
 
-def open_on_disk(kind: str, root: Path, split: str, space: LabelSpace | None) -> Dataset:
-    """Open a dataset in the layout of its kind, unchecked. `space` is for kinds without a label space of their own."""
+def open_on_disk(
+    kind: str, root: Path, split: str, space: LabelSpace | None, *, usual: LabelSpace | None = None
+) -> Dataset:
+    """Open a dataset in the layout of its kind, unchecked.
+
+    `space` is for kinds without a label space of their own. Without it, the masks tell theirs; `usual` is for masks
+    that fit several spaces equally.
+    """
     reader = READERS[kind]
     check_split(split, reader.splits)
     check_layout(kind, root, split)
-    dataset = reader.open(root, split, reader.space or space or CELEBAMASK19)
+    own = reader.space or space_of_folder(root, split, named=space, usual=usual)
+    dataset = reader.open(root, split, own)
     check_space(dataset, space)
     return dataset
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
+from edge_segface.data.label_check import SAMPLED, choose_space
 from edge_segface.data.readers.files import check_ids, read_lines, read_mask, read_sample_image
-from edge_segface.data.sample import Dataset, Sample
+from edge_segface.data.sample import Dataset, Sample, SampleError
 from edge_segface.errors import DatasetError
+from edge_segface.frames import UInt8Array
 from edge_segface.image_io import SUFFIXES
-from edge_segface.labels import LabelSpace
+from edge_segface.labels import CELEBAMASK19, LabelSpace
 
 LISTED_SPLITS = ("train", "val", "test")
 VAL_SHARE = 0.1
@@ -38,6 +43,29 @@ def open_folder(root: Path, split: str, space: LabelSpace) -> Dataset:
         return Sample(name, read_sample_image(image), check_ids(read_mask(mask), space))
 
     return Dataset("folder", root, split, space, tuple(names), read, files)
+
+
+def space_of_folder(root: Path, split: str, *, named: LabelSpace | None, usual: LabelSpace | None) -> LabelSpace:
+    """Return the label space of the masks, told by a sample of them; raise if they contradict the named one.
+
+    `usual` is taken where several spaces fit equally, and where no mask can be read.
+    """
+    masks = _by_stem(root / "masks")
+    names = [name for name in split_names(root, split, sorted(masks)) if name in masks]
+    picked = [names[index] for index in np.linspace(0, len(names) - 1, min(SAMPLED, len(names)), dtype=int)]
+    with ThreadPoolExecutor() as pool:
+        read = pool.map(lambda name: _mask_or_none(masks[name]), picked)
+        sample = {name: mask for name, mask in zip(picked, read, strict=True) if mask is not None}
+    if not sample:
+        return named or usual or CELEBAMASK19  # checking the samples then says what is wrong with them
+    return choose_space(sample, root, named=named, usual=usual)
+
+
+def _mask_or_none(path: Path) -> UInt8Array | None:
+    try:
+        return read_mask(path)
+    except SampleError:  # reported when all samples are checked
+        return None
 
 
 def split_names(root: Path, split: str, names: list[str]) -> list[str]:

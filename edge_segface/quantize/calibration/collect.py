@@ -125,7 +125,8 @@ def _open(
 ) -> Dataset:
     kind = str(definition.dataset)
     labels = mask_space(definition.labels, kind, default=space)
-    return open_dataset(kind, data, definition.split, labels, skip_bad=skip_bad, progress=progress)
+    assumed = definition.labels is None
+    return open_dataset(kind, data, definition.split, labels, assumed=assumed, skip_bad=skip_bad, progress=progress)
 
 
 def _read_crop(store: IO[bytes], index: int, size: int) -> UInt8Array:
