@@ -44,7 +44,7 @@ def describe_model(model: str | Path) -> ModelInfo:
     if found.format.kind != "onnx":
         return ModelInfo(spec, path, size, uncounted="only counted in .onnx files")
     if find_spec("onnx") is None:
-        return ModelInfo(spec, path, size, uncounted="not counted: needs the package onnx")
+        return ModelInfo(spec, path, size, uncounted="not counted: needs the package onnx; run: pip install onnx")
     from edge_segface.bench.onnx_layers import layers_of, parameters_of
 
     gflop = sum(layer.flop for layer in layers_of(path).layers) / 1e9

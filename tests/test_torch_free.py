@@ -100,6 +100,8 @@ def test_what_only_reads_files_needs_no_extra(base_python: Path, tmp_path: Path)
         assert result.returncode == 0, result.stderr
         assert words in result.stdout
     assert json.loads((tmp_path / "edge.json").read_text())["preset"] == "edge"
+    estimated = run(base_python, "-m", "edge_segface", "estimate", "edge-256", cwd=tmp_path)
+    assert (estimated.returncode, "run: pip install onnx\n" in estimated.stderr) == (1, True)
 
 
 def test_training_commands_name_the_extra_to_install(base_python: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_segface.errors import MissingExtra, ModelError, first_line
+from edge_segface.errors import ModelError, first_line
 from edge_segface.onnx_cost import Shape, multiply_adds, tensor_shapes
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def _load(path: Path) -> tuple[ModelProto, dict[str, Shape]]:
     try:
         import onnx
     except ModuleNotFoundError as error:
-        raise MissingExtra(str(error.name), "train", "reading the layers of a model") from error
+        raise ModelError(
+            "reading the layers of a model needs onnx, which is not installed", remedy="run: pip install onnx"
+        ) from error
     try:
         model = onnx.load(path)
         return model, tensor_shapes(model)

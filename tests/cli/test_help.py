@@ -30,7 +30,7 @@ def known_commands() -> dict[str, Any]:
 
 def help_of(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", columns)  # read from the environment on import
-    result = CliRunner().invoke(app, [name, "-h"], env={"COLUMNS": str(columns)})
+    result = CliRunner().invoke(app, [name, "-h"], env={"COLUMNS": str(columns)}, terminal_width=columns)
     assert result.exit_code == 0
     return result.stdout
 
