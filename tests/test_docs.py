@@ -58,7 +58,7 @@ def test_readme_commands_run_as_they_stand(work_folder: Path) -> None:
     for arguments in found:
         result = run_cli(*arguments, cwd=work_folder)
         assert result.returncode == 0, (arguments, result.stderr)
-    assert (work_folder / "parsed" / "a.png").exists()
+    assert (work_folder / "parsed" / "photo.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     with FaceParser("edge-256") as parser:
         for number, side in enumerate((240, 200, 300)):
             square = crop(image, RoI((180.0, 110.0), float(side)), 200)[: 200 - 40 * number]
-            labels = np.roll(parser(square).labels, 3, axis=0)
+            labels = np.roll(parser.batch([square])[0].labels, 3, axis=0)
             labels[rng.random(labels.shape) < 0.02] = 5
             cv2.imwrite(str(root / "images" / f"{number}.png"), square)
             cv2.imwrite(str(root / "masks" / f"{number}.png"), labels)
@@ -50,7 +50,7 @@ def test_scores_equal_a_slow_independent_computation(photographs: Dataset, score
     with FaceParser("edge-256") as parser:
         scores = evaluate(parser, photographs, score_size=score_size)
         for sample in (photographs[index] for index in range(3)):
-            labels: np.ndarray = parser(sample.image_bgr).labels
+            labels: np.ndarray = parser.batch([sample.image_bgr])[0].labels
             truth: np.ndarray = sample.labels
             if score_size:
                 labels, truth = (
