@@ -79,6 +79,10 @@ class SourceError(EdgeSegfaceError):
     """A camera, stream or video that does not open, or fails while running."""
 
 
+class FrameError(SourceError):
+    """One frame that cannot be read, of a source that goes on."""
+
+
 class SinkError(EdgeSegfaceError):
     """A window, recording or page that is not available."""
 

@@ -43,6 +43,7 @@ class Frame:
     image_bgr: UInt8Array
     index: int
     captured_at_s: float
+    name: str | None = None  # of the image file, without its suffix
 
     def __post_init__(self) -> None:
         check_image(self.image_bgr, "the frame")

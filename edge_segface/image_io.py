@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -91,6 +92,20 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
         for match in matches:
             found.setdefault(match.resolve(), match)
     return list(found.values())
+
+
+def distinct_stems(paths: Sequence[Path]) -> list[str]:
+    """Return one name per file, without its suffix where that is distinct."""
+    stems = Counter(path.stem for path in paths)
+    names: dict[str, None] = {}
+    for path in paths:
+        name = path.stem if stems[path.stem] == 1 else path.name
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{path.name}-{number}"
+        names[name] = None
+    return list(names)
 
 
 def check_is_no_other_kind(text: str) -> None:

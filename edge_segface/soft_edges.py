@@ -62,6 +62,11 @@ def soft_alpha(
     return alpha
 
 
+def as_uint8(alpha: FloatMap) -> Bytes:
+    """Return an alpha as bytes, 0..255, as image files store it."""
+    return np.rint(255 * alpha).astype(np.uint8)
+
+
 def signed_distance(inside: npt.NDArray[np.bool_]) -> FloatMap:
     """Return the distance (h, w) of each pixel's centre to the edge in pixels, positive inside."""
     mask = inside.astype(np.uint8)

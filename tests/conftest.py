@@ -82,10 +82,12 @@ def run_cli(*arguments: object, **options: object) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
 
 
-def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str, beside: str = "") -> None:
+def assert_one_line_error(
+    result: subprocess.CompletedProcess[str], *words: str, beside: str | tuple[str, ...] = ()
+) -> None:
     """Our own error: exit 1 and one line on stderr with all the words, `beside` progress that begins so."""
     assert result.returncode == 1, result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.strip() and not (beside and line.startswith(beside))]
+    lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith(beside)]
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: ")
     for word in words:

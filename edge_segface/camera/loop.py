@@ -65,6 +65,7 @@ class CameraLoop:
         check_has_labels(self.parser.spec)
         self.parser.space.ids_of(*(self.settings.draw.classes or ()), *filter(None, [self.settings.draw.alpha]))
         self.stats = LoopStats()
+        self._failure: str | None = None  # what ended the source early
         self._stabiliser = Stabiliser(len(self.parser.space)) if self.settings.stabilise else None
         self._tracker = FaceTracker(
             self.parser,
@@ -105,7 +106,8 @@ class CameraLoop:
             except EdgeSegfaceError as error:
                 if not self.stats.frames:
                     raise
-                self.on_message(str(error))  # a truncated file: what was read of it counts
+                self._failure = str(error)  # a truncated file: what was read of it counts
+                self.on_message(self._failure)
                 return
             self.stats.waited_s += time.perf_counter() - start
             if frame is not None:
@@ -138,6 +140,8 @@ class CameraLoop:
             "source": reader.description,
             **self.stats.report(),
             "dropped": reader.dropped,
+            "skipped": reader.skipped,
+            "failure": self._failure,
             "reconnects": reader.reconnects,
             "searches": self._tracker.searches,
             "flicker_percent": self._stabiliser.flicker.report() if self._stabiliser else None,

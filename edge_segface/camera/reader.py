@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from edge_segface.camera.sources import Source
-from edge_segface.errors import SourceError
+from edge_segface.errors import FrameError, SourceError
 from edge_segface.frames import Frame
 from edge_segface.timing import Stopwatch
 
@@ -29,6 +29,7 @@ class SourceReader:
         self.fps, self.frames_independent = self._source.fps, self._source.frames_independent
         self.dropped = 0
         self.reconnects = 0
+        self.skipped = 0
         self._frame: Frame | None = None
         self._error: BaseException | None = None
         self._ended = False
@@ -68,7 +69,11 @@ class SourceReader:
                         image = self._source.read()
                     if image is None:
                         break
-                    frame = Frame(image, index, time.monotonic())
+                    frame = Frame(image, index, time.monotonic(), self._source.frame_name)
+                except FrameError as error:
+                    self.skipped += 1
+                    self._on_event(f"skipped: {error}")
+                    continue
                 except SourceError as error:
                     if not self.live:
                         raise
@@ -76,6 +81,8 @@ class SourceReader:
                     continue
                 index += 1
                 self._hand_over(frame)
+            if self.skipped and not index:
+                raise SourceError(f"no frame of {self.description} can be read", found=f"{self.skipped} unreadable")
         except BaseException as error:  # noqa: BLE001 - raised again by `next` in the thread that waits
             self._error = error
         finally:

@@ -11,7 +11,8 @@ from typing import Any
 
 from edge_segface.camera.loop import CameraLoop, LoopSettings, OnMessage
 from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.sinks import Masks, Recording, Sink, Window, has_display
+from edge_segface.camera.recording import Recording
+from edge_segface.camera.sinks import Masks, Sink, Window, has_display
 from edge_segface.camera.sources import CameraRequest, open_source
 from edge_segface.face.parser import FaceParser
 from edge_segface.signals import stop_on_signal
@@ -25,6 +26,7 @@ class Outputs:
     record: Path | None = None
     masks: Path | None = None
     serve: str | None = None
+    overwrite: bool = False  # an existing recording, and masks of an earlier run
 
 
 def run_webcam(
@@ -60,9 +62,9 @@ def open_sinks(parser: FaceParser, outputs: Outputs, on_message: OnMessage, read
             add(page)
             on_message(f"page: {page.url}")
         if outputs.record is not None:
-            add(Recording(outputs.record, reader.fps, live=reader.live))
+            add(Recording(outputs.record, reader.fps, live=reader.live, overwrite=outputs.overwrite))
         if outputs.masks is not None:
-            add(Masks(outputs.masks))
+            add(Masks(outputs.masks, overwrite=outputs.overwrite))
         if outputs.window and has_display():
             add(Window("edge-segface"))
         elif outputs.window and outputs.serve is None:

@@ -27,15 +27,19 @@ class LoopStats:
         self.unshown = 0
         self.frames = 0
         self.faces = 0
-        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # when a frame was parsed, the engine's seconds
+        self._recent: deque[tuple[float, float]] = deque(
+            maxlen=RECENT
+        )  # when the engine ran, its seconds for the frame
+        self._engine_frames = 0
         self._engine_total_s = self._counted_s = 0.0
 
     def parsed(self, faces: int) -> None:
         """Count a parsed frame. The engine's time for the first is excluded, because it starts the clock."""
         total = self.watch.total_s("infer")
         spent, self._counted_s = total - self._counted_s, total
-        if self.frames:
+        if spent and self.frames:
             self._recent.append((time.perf_counter(), spent))
+            self._engine_frames += 1
             self._engine_total_s += spent
         self.frames += 1
         self.faces += faces
@@ -45,8 +49,12 @@ class LoopStats:
         self.latency.add(time.monotonic() - frame.captured_at_s)
 
     def engine_fps(self) -> float:
-        """Return the frames per second that the engine could do if nothing else ran, searches included."""
-        return self._not_below(self.results.fps(), self.frames - 1, self._engine_total_s)
+        """Return the frames per second that the engine could do if nothing else ran, searches included.
+
+        Frames for which the engine does not run are not counted. With many of them the loop may be faster than the
+        engine; it then counts as just as fast, because the two rates must not contradict each other.
+        """
+        return self._not_below(self.results.fps(), self._engine_frames, self._engine_total_s)
 
     def recent_engine_fps(self) -> float:
         since = time.perf_counter() - RECENT_S
@@ -58,7 +66,6 @@ class LoopStats:
 
     @staticmethod
     def _not_below(end_to_end: float, frames: int, seconds: float) -> float:
-        """Return frames / seconds. Results arrive a little later than they are parsed; that must not contradict."""
         if seconds <= 0:
             return math.nan
         return frames / seconds if math.isnan(end_to_end) else max(frames / seconds, end_to_end)

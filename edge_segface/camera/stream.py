@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from itertools import count
 
 from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sources import CameraRequest, open_source
+from edge_segface.errors import FrameError
 from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.tracker import MAX_FACES, FaceTracker
@@ -29,12 +31,17 @@ def parse_stream(
     stream, tracker, watch = open_source(source, request), FaceTracker(parser, max_faces=max_faces), Stopwatch()
     try:
         for index in count():
-            if (image := stream.read()) is None:
+            try:
+                image = stream.read()
+            except FrameError as error:
+                warnings.warn(f"skipped: {error}", stacklevel=2)
+                continue
+            if image is None:
                 return
             captured_at_s = time.monotonic()
             now_s = captured_at_s if stream.live else index / stream.fps
             faces = tracker.update(image, now_s, watch, frames_independent=stream.frames_independent)
             class_map = merged_class_map(faces, image.shape[:2], parser.space)
-            yield FrameResult(Frame(image, index, captured_at_s), class_map, faces)
+            yield FrameResult(Frame(image, index, captured_at_s, stream.frame_name), class_map, faces)
     finally:
         stream.close()

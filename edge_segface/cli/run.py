@@ -137,6 +137,14 @@ def webcam(
         Path | None,
         typer.Option(help="Folder for one PNG of class ids per frame.", rich_help_panel=OUTPUT),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace an existing recording, and the masks of an earlier run.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     serve: Annotated[
         str | None,
         typer.Option(
@@ -199,7 +207,7 @@ def webcam(
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
     write_json = json_writer(json_out)
     request = CameraRequest(size_from(size), rate)
-    outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve)
+    outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve, overwrite=overwrite)
     parts = tuple(name.strip() for name in classes.split(",")) if classes else None
     draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop) if alpha else None)
     settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, draw)
@@ -207,3 +215,5 @@ def webcam(
         report = run_webcam(parser, source, request, outputs, settings, on_message=warn, status=loop_status)
     print_loop(report)
     write_json(report)
+    if report["skipped"] or report["failure"]:
+        raise typer.Exit(1)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from edge_segface.coco import CocoFile
 from edge_segface.draw import colour, side_by_side
@@ -22,9 +20,10 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.face.result import ParsedImage
 from edge_segface.files import make_folder, write_text
 from edge_segface.frames import UInt8Array
-from edge_segface.image_io import read_image, write_image
+from edge_segface.image_io import distinct_stems, read_image, write_image
 from edge_segface.labels import LabelSpace
 from edge_segface.progress import NO_PROGRESS, Progress
+from edge_segface.soft_edges import as_uint8
 
 POLYGONS_FILE = "polygons.json"
 TINY_FACE = 40  # height in pixels below which a face shows few of its parts
@@ -96,7 +95,7 @@ def parse_images(
             remedy="call FaceParser from Python with landmarks=",
         )
     parser.space.ids_of(*options.alpha)
-    stems = output_stems(images)
+    stems = distinct_stems(images)
     _check_images_are_kept(images, [out / (stem + suffix) for stem in stems for suffix in options.suffixes()])
     make_folder(out)
     summary, coco = ParseSummary(), CocoFile(options.space)
@@ -139,24 +138,10 @@ def write_result(result: ParsedImage, image: Path, stem: Path, options: ParseOpt
     for number, face in enumerate(result.faces if options.crops else (), 1):
         write_image(face.crop(), stem.with_name(f"{stem.name}.face{number}.jpg"))
     for part in options.alpha:
-        write_image(np.rint(255 * result.alpha(part)).astype(np.uint8), stem.with_name(f"{stem.name}.{part}.alpha.png"))
+        write_image(as_uint8(result.alpha(part)), stem.with_name(f"{stem.name}.{part}.alpha.png"))
     record = {"image": image.name, **class_map.to_dict()}
     write_text(json.dumps(record, indent=2) + "\n", stem.with_name(stem.name + ".json"))
     return ids
-
-
-def output_stems(images: Sequence[Path]) -> list[str]:
-    """Return one distinct name per image."""
-    stems = Counter(path.stem for path in images)
-    names: dict[str, None] = {}
-    for path in images:
-        name = path.stem if stems[path.stem] == 1 else path.name
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{path.name}-{number}"
-        names[name] = None
-    return list(names)
 
 
 def _check_images_are_kept(images: Sequence[Path], outputs: Sequence[Path]) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from edge_segface.camera.sources.base import redact_credentials
 from edge_segface.camera.sources.gstreamer_process import GStreamerProcess
 from edge_segface.camera.sources.opencv import open_opencv_stream
 from edge_segface.camera.sources.pipelines import Pipeline, csi_pipelines, rtsp_pipelines, usb_pipeline, user_pipeline
-from edge_segface.errors import EdgeSegfaceError, ImageError, SourceError
+from edge_segface.errors import EdgeSegfaceError, FrameError, SourceError
 from edge_segface.image_io import write_image
 from tests.camera import rtsp_server
 from tests.support.gstreamer import needs_gstreamer
@@ -92,10 +93,45 @@ def test_images_come_from_a_file_a_folder_or_a_pattern(tmp_path: Path, drawn_fac
     assert len(all_of(open_source(str(tmp_path / "*.png")))) == 3
 
 
-def test_image_that_is_too_small_is_an_error(tmp_path: Path) -> None:
-    write_image(np.zeros((1, 1, 3), np.uint8), tmp_path / "one.png")
-    with pytest.raises(ImageError, match="too small"):
-        all_of(open_source(str(tmp_path)))
+def test_an_unreadable_image_is_a_frame_error_and_the_next_one_follows(tmp_path: Path, drawn_face: np.ndarray) -> None:
+    for name in ("a.png", "c.png", "c.jpg"):
+        write_image(drawn_face, tmp_path / name)
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    write_image(np.zeros((1, 1, 3), np.uint8), tmp_path / "d.png")
+    source, names = open_source(str(tmp_path)), list[str | None]()
+    for broken in (None, "b.jpg is not a readable image", None, None, "d.png is too small"):
+        if broken is None:
+            assert source.read() is not None
+            names.append(source.frame_name)
+        else:
+            with pytest.raises(FrameError, match=broken):
+                source.read()
+    assert source.read() is None
+    assert names == ["a", "c.jpg", "c.png"]
+
+
+@needs_gstreamer
+@pytest.mark.parametrize(
+    "text", ["videotestsrc num-buffers=40", "videotestsrc num-buffers=1 ! imagefreeze num-buffers=40"]
+)
+def test_a_pipeline_without_a_clock_loses_no_frame(text: str) -> None:
+    source = open_source(f"gst:{text} ! video/x-raw,width=64,height=48")
+    try:
+        assert not source.live
+        frames = 0
+        while source.read() is not None:
+            frames += 1
+            time.sleep(0.01)  # slower than the pipeline
+    finally:
+        source.close()
+    assert frames == 40
+
+
+@needs_gstreamer
+def test_a_pipeline_with_a_clock_is_live() -> None:
+    source = open_source("gst:videotestsrc is-live=true num-buffers=5 ! video/x-raw,width=64,height=48")
+    assert source.live
+    source.close()
 
 
 def test_demo_clip_knows_where_its_face_is() -> None:
@@ -175,7 +211,7 @@ def test_sink_of_a_user_pipeline_is_replaced() -> None:
 def test_pipeline_with_odd_size_keeps_its_colours() -> None:
     # Rows of 639 pixels are padded in the pipe.
     source = open_source("gst:videotestsrc pattern=red num-buffers=10 ! video/x-raw,width=639,height=481")
-    assert source.live
+    assert not source.live
     frames = all_of(source)
     assert 0 < len(frames) <= 10
     for frame in frames:

@@ -17,9 +17,13 @@ class Source(Protocol):
     frames_independent: bool  # unrelated images: faces are not tracked from one to the next
     fps: float  # nominal frame rate
     description: str
+    frame_name: str | None  # of the last frame, if it was an image file
 
     def read(self) -> UInt8Array | None:
-        """Return the next frame, or None at the end. Raise SourceError if the source fails."""
+        """Return the next frame, or None at the end.
+
+        Raise FrameError if one frame cannot be read but the source goes on, SourceError if the source fails.
+        """
         ...
 
     def close(self) -> None: ...

@@ -28,6 +28,7 @@ class DemoSource:
 
     live = False
     frames_independent = False
+    frame_name: str | None = None
     fps = float(FPS)
 
     def __init__(self, size_wh: tuple[int, int] = (640, 480), *, leaves: bool = False) -> None:

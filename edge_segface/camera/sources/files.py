@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 
 from edge_segface.camera.sources.opencv import Capture
-from edge_segface.errors import SourceError
+from edge_segface.errors import FrameError, ImageError, SourceError
 from edge_segface.frames import MIN_SIDE, UInt8Array
-from edge_segface.image_io import SUFFIXES, find_images, read_image
+from edge_segface.image_io import SUFFIXES, distinct_stems, find_images, read_image
 
 COMPLETE = 0.9  # share of the frames announced by a video's header, which is rarely exact
 
@@ -23,7 +23,7 @@ def is_image_source(text: str) -> bool:
 
 
 class ImageSource:
-    """Images, one after another. An unreadable image is an error."""
+    """Images, one after another, each in its own size. An unreadable one is a FrameError, and the next one follows."""
 
     live = False
     frames_independent = True
@@ -31,12 +31,18 @@ class ImageSource:
 
     def __init__(self, text: str) -> None:
         paths = find_images([text])
-        self._paths = iter(paths)
+        self._images = zip(paths, distinct_stems(paths), strict=True)
+        self.frame_name: str | None = None
         self.description = f"{len(paths)} images from {text}" if len(paths) > 1 else str(paths[0])
 
     def read(self) -> UInt8Array | None:
-        path = next(self._paths, None)
-        return None if path is None else read_image(path)
+        path, self.frame_name = next(self._images, (None, None))
+        if path is None:
+            return None
+        try:
+            return read_image(path)
+        except ImageError as error:
+            raise FrameError(str(error)) from error
 
     def close(self) -> None:
         pass
@@ -47,6 +53,7 @@ class VideoSource:
 
     live = False
     frames_independent = False
+    frame_name: str | None = None
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -22,11 +22,13 @@ STALL_S = 5.0
 class GstSource:
     """Frames of the first of several pipelines that works.
 
-    An `endless` source is a camera or stream: reaching the end of it is an error.
+    An `endless` source is a camera or stream: reaching the end of it is an error, and old frames are dropped. A user's
+    own pipeline loses none unless it is live, and then they are counted.
     """
 
     live = True
     frames_independent = False
+    frame_name: str | None = None
     fps = 30.0
 
     def __init__(
@@ -39,7 +41,8 @@ class GstSource:
     ) -> None:
         self._title, self._endless = title, endless
         usable = usable_pipelines(title, pipelines)
-        self._process, first = start_first_working(usable, stop or threading.Event())
+        self._process, first = start_first_working(usable, stop or threading.Event(), leaky=endless)
+        self.live = endless or self._process.is_live()
         self._first: UInt8Array | None = first
         height, width = first.shape[:2]
         self.description = f"{title}, {width}x{height}, by GStreamer ({self._process.name})"
@@ -75,18 +78,22 @@ def usable_pipelines(title: str, pipelines: Sequence[Pipeline]) -> list[Pipeline
     return usable
 
 
-def start_first_working(pipelines: Sequence[Pipeline], stop: threading.Event) -> tuple[GStreamerProcess, UInt8Array]:
+def start_first_working(
+    pipelines: Sequence[Pipeline], stop: threading.Event, *, leaky: bool
+) -> tuple[GStreamerProcess, UInt8Array]:
     """Start one pipeline after another until one delivers a frame; raise the error of the last."""
     *others, last = pipelines
     for pipeline in others:
         with suppress(SourceError):
-            return start(pipeline, stop, NEXT_CANDIDATE_S)
-    return start(last, stop, FIRST_FRAME_S)
+            return start(pipeline, stop, NEXT_CANDIDATE_S, leaky=leaky)
+    return start(last, stop, FIRST_FRAME_S, leaky=leaky)
 
 
-def start(pipeline: Pipeline, stop: threading.Event, timeout_s: float) -> tuple[GStreamerProcess, UInt8Array]:
+def start(
+    pipeline: Pipeline, stop: threading.Event, timeout_s: float, *, leaky: bool = True
+) -> tuple[GStreamerProcess, UInt8Array]:
     """Start a pipeline and wait for its first frame."""
-    process = GStreamerProcess(pipeline, stop)
+    process = GStreamerProcess(pipeline, stop, leaky=leaky)
     try:
         frame = process.read_frame(timeout_s)
         if frame is None:

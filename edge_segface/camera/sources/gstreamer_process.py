@@ -28,19 +28,20 @@ PIPE_BYTES = 1 << 20
 EXIT_S = 5.0  # for a process to exit after it has closed its pipe
 POLL_S = 0.1  # between checks for `stop` and for the timeout
 OUTPUT_LINES = 60  # of the process's own output that are kept
-QUEUE = ["!", "queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0", "leaky=downstream"]
+QUEUE = ["!", "queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0"]
+NEWEST_ONLY = ["leaky=downstream"]
 ENCODER = ["!", "videoconvert", "!", "video/x-raw,format=I420,colorimetry=bt601", "!", "y4menc"]
 
 
 class GStreamerProcess:
-    """One running pipeline. `stop` ends any wait for a frame."""
+    """One running pipeline. `stop` ends any wait for a frame. With `leaky`, frames that nobody waits for are lost."""
 
-    def __init__(self, pipeline: Pipeline, stop: threading.Event) -> None:
+    def __init__(self, pipeline: Pipeline, stop: threading.Event, *, leaky: bool = True) -> None:
         self.name = pipeline.name
         self._stop = stop
         read_end, write_end = os.pipe()
         enlarge_pipe(write_end)
-        sink = [*QUEUE, *ENCODER, "!", "fdsink", f"fd={write_end}", "sync=false"]
+        sink = [*QUEUE, *(NEWEST_ONLY if leaky else []), *ENCODER, "!", "fdsink", f"fd={write_end}", "sync=false"]
         try:
             self.popen = subprocess.Popen(  # noqa: S603
                 ["gst-launch-1.0", *pipeline.arguments, *sink],  # noqa: S607
@@ -76,6 +77,16 @@ class GStreamerProcess:
             raise self._error("pads rows in an unknown way", f"request a width other than {self._layout.width}")
         content = self._read(self._layout.frame_bytes)
         return None if content is None else self._layout.bgr_from(content)
+
+    def is_live(self) -> bool:
+        """Return whether the pipeline runs by a clock of its own, as cameras do; GStreamer says so when it starts."""
+        deadline_s = time.monotonic() + EXIT_S
+        while time.monotonic() < deadline_s:
+            output = " ".join(self._output)
+            if "is live" in output or "PREROLL" in output:
+                return "is live" in output
+            time.sleep(POLL_S / 10)
+        return True
 
     def close(self) -> None:
         self._pipe.close()

@@ -60,6 +60,7 @@ class OpenCVSource:
 
     live = True
     frames_independent = False
+    frame_name: str | None = None
 
     def __init__(self, name: str, capture: Capture, description: str) -> None:
         self._name, self._capture, self.description = name, capture, description
