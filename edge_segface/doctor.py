@@ -62,7 +62,7 @@ def examine(root: Path = Path("/")) -> list[Finding]:
         *_system(root),
         *_onnxruntime(),
         _openvino(),
-        *_nvidia(),
+        *_nvidia(root),
         *_cameras(root),
         *_models(),
     ]
@@ -137,7 +137,7 @@ def _openvino() -> Finding:
     return _probe("runtime", "OpenVINO", look, "missing", f"run: {install_command('openvino')}")
 
 
-def _nvidia() -> Iterator[Finding]:
+def _nvidia(root: Path) -> Iterator[Finding]:
     for runtime in ("tensorrt", "tensorrt-rtx"):
         remedy = f"run: {install_command(EXTRAS[runtime])}"
         if runtime == "tensorrt":
@@ -152,7 +152,10 @@ def _nvidia() -> Iterator[Finding]:
         cuda.close()
         return found
 
-    yield _probe("runtime", "NVIDIA GPU", look, "missing", "install its driver, and: pip install cuda-python")
+    remedy = "install its driver, and: pip install cuda-python"
+    if tegra_release(root) is not None:
+        remedy = f"run: {install_command('jetson')}"
+    yield _probe("runtime", "NVIDIA GPU", look, "missing", remedy)
 
 
 def _cameras(root: Path) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from edge_segface.engine.onnxruntime import spec_of
 from edge_segface.engine.tensorrt.engine import read_engine
-from edge_segface.errors import MissingExtra, ModelError, OutputError
+from edge_segface.errors import ModelError, OutputError
+from edge_segface.extras import check_extra
 from edge_segface.files import write_bytes, write_text
 from edge_segface.models import load_engine, resolve
 from edge_segface.spec import ModelSpec
@@ -55,10 +56,9 @@ def package_for_deepstream(model: str | Path, out: Path, *, most: int = 1) -> Pa
         )
     load_engine(path).close()  # raises if the file is unusable
     spec = spec_of(path)
-    try:
-        from edge_segface.export.deepstream_graph import write_planes_graph
-    except ModuleNotFoundError as error:
-        raise MissingExtra(str(error.name), "train", "rewriting a model for DeepStream") from error
+    check_extra("onnx", "rewriting a model for DeepStream", "onnx")
+    from edge_segface.export.deepstream_graph import write_planes_graph
+
     folder = _new_folder(out, spec)
     write_planes_graph(path, folder / "model.onnx")
     _write_labels(spec, folder)

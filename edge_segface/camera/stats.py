@@ -27,9 +27,7 @@ class LoopStats:
         self.unshown = 0
         self.frames = 0
         self.faces = 0
-        self._recent: deque[tuple[float, float]] = deque(
-            maxlen=RECENT
-        )  # when the engine ran, its seconds for the frame
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # when the engine ran, and its seconds
         self._engine_frames = 0
         self._engine_total_s = self._counted_s = 0.0
 
