@@ -86,7 +86,7 @@ class DemoSource:
         """
         width, height = self.size_wh
         time_s = number / FPS
-        near = 0.5 + 0.35 * math.sin(0.8 * time_s - 0.6) + 0.15 * math.sin(1.9 * time_s)  # 0 to 1
+        near = 0.5 + 0.35 * math.sin(0.8 * time_s) + 0.15 * math.sin(1.9 * time_s)  # 0 to 1
         lean = math.radians(6 * math.sin(1.1 * time_s) + 3 * math.sin(2.3 * time_s + 1))
         scale = height / PORTRAIT_HEIGHT * (0.84 + 0.46 * near)
         x = width / 2 + 0.1 * width * math.sin(0.7 * time_s) + 0.35 * height * math.sin(lean)
