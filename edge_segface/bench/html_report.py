@@ -109,7 +109,9 @@ def _over_time(series: Mapping[str, Sequence[Point]], unit: str) -> str:
 
 def _figure(legend: Mapping[str, str], plot: str) -> str:
     """Return a plot with its names and their colours above it."""
-    names = "".join(f'<span><i style="background:{fill}"></i>{html.escape(name)}</span>' for name, fill in legend.items())
+    names = "".join(
+        f'<span><i style="background:{fill}"></i>{html.escape(name)}</span>' for name, fill in legend.items()
+    )
     return f"<figure><figcaption>{names}</figcaption>{plot}</figure>"
 
 

@@ -22,7 +22,7 @@ svg {{ background: var(--panel); }} svg svg {{ background: none; }}
 svg text {{ fill: var(--text); font: 12px system-ui, sans-serif; paint-order: stroke; stroke: var(--panel);
   stroke-width: 4px; stroke-linejoin: round; }} svg .dim {{ fill: var(--dim); }}
 svg .axis {{ stroke: var(--line); }} svg .mark {{ stroke: var(--text); }}
-svg .paper {{ stroke: var(--paper); stroke-dasharray: 5 4; }} svg text.paper {{ fill: var(--paper); stroke: var(--panel); stroke-dasharray: none; }}
+svg line.paper {{ stroke: var(--paper); stroke-dasharray: 5 4; }} svg text.paper {{ fill: var(--paper); }}
 """
 
 Range = tuple[float, float]
@@ -69,14 +69,14 @@ def bar_chart(labels: Sequence[str], values: Sequence[float], paper: float, colo
     step, top = 42, 22
     bottom = top + step * len(labels)
     x = Axis(0, 1.2 * max([*values, paper]), 2, RIGHT)
-    parts = _x_axis(x, bottom, top, "frames per second")
+    bars, texts = [], [_text(x(paper), 14, f"paper {paper}", "middle", style="paper")]
     for index, (label, value) in enumerate(zip(labels, values, strict=True)):
         y = top + index * step
-        parts.append(_text(2, y + 14, _shortened(label)))
-        parts.append(_bar(2, y + 19, x(value) - 2, 16, colour(index % colours)))
-        parts.append(_text(x(value), y + 31, f"{value:.1f}", shift=6))
-    parts.append(_line(x(paper), top - 4, x(paper), bottom, "paper"))
-    parts.append(_text(x(paper), 14, f"paper {paper}", "middle", style="paper"))
+        bars.append(_bar(2, y + 19, x(value) - 2, 16, colour(index % colours)))
+        texts.append(_text(2, y + 14, _shortened(label)))
+        texts.append(_text(x(value), y + 31, f"{value:.1f}", shift=6))
+    line = _line(x(paper), top - 4, x(paper), bottom, "paper")
+    parts = [*_x_axis(x, bottom, top, "frames per second"), *bars, line, *texts]
     return _svg(bottom + 36, f"Frames per second: {', '.join(labels)}, and the paper", *parts)
 
 
@@ -180,5 +180,5 @@ def _polyline(points: Sequence[tuple[float, float]], x: Axis, y: Axis, stroke: s
 
 def _shortened(label: str) -> str:
     """Shorten a label at its start, because paths differ at their end."""
-    most = 48  # characters that a phone has room for
+    most = 54  # characters that a phone has room for
     return label if len(label) <= most else f"…{label[1 - most :]}"
