@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping, Sequence
 
-from edge_segface.bench.plots import STYLE, bar_chart, colour, histogram, line_chart
+from edge_segface.bench.plots import STYLE, bar_chart, colour, histogram, line_chart, shared_range_ms
 from edge_segface.bench.report import (
     ReportTable,
     engine_lines,
@@ -13,17 +14,25 @@ from edge_segface.bench.report import (
     report_tables,
     sustained_lines,
 )
-from edge_segface.bench.results import BenchmarkReport, EngineResult
+from edge_segface.bench.results import BenchmarkReport, EngineResult, Point
 
 PAGE_STYLE = """
-body { margin: 24px auto; max-width: 1080px; padding: 0 16px; background: var(--ground); color: var(--text);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 22px; } h2 { font-size: 17px; margin-top: 32px; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-svg { border-radius: 8px; max-width: 100%; height: auto; display: block; margin: 8px 0; }
-.warning { color: #d07000; } small, .dim { color: var(--dim); }
+:root { --warning: #8a4b00; }
+@media (prefers-color-scheme: dark) { :root { --warning: #ffb454; } }
+body { margin: 0; padding: 16px clamp(12px, 3vw, 40px) 40px; background: var(--ground); color: var(--text);
+  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 22px; margin: 0 0 8px; } h2 { font-size: 17px; margin: 28px 0 8px; }
+.scroll { overflow-x: auto; overflow-wrap: normal; border: 1px solid var(--line); border-radius: 8px; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { padding: 5px 10px; text-align: right; white-space: nowrap; } th { color: var(--dim); font-weight: 500; }
+tr + tr > * { border-top: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--ground); }
+figure { margin: 0 0 14px; } figcaption { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-bottom: 3px; }
+figcaption i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px; }
+.side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 0 20px; }
+svg { width: 100%; display: block; border-radius: 8px; } svg svg { border-radius: 0; }
+.warning { color: var(--warning); } small, .dim { color: var(--dim); }
+@media (max-width: 600px) { body { font-size: 14px; } th, td { padding: 4px 8px; font-size: 13px; } }
 """
 
 
@@ -41,7 +50,10 @@ def html_page(report: BenchmarkReport) -> str:
     parts += [
         _paragraph(f"{failure.model} was not measured: {failure.error}", "warning") for failure in report.failures
     ]
-    head = f'<meta charset="utf-8"><title>edge-segface benchmark</title><style>{STYLE}{PAGE_STYLE}</style>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>edge-segface benchmark</title><style>{STYLE}{PAGE_STYLE}</style>"
+    )
     return f'<!doctype html><html lang="en">{head}' + "\n".join(parts) + "</html>\n"
 
 
@@ -61,12 +73,13 @@ def _table(table: ReportTable) -> list[str]:
 
 def _plots(report: BenchmarkReport) -> list[str]:
     labels = [_short_label(result) for result in report.models]
+    range_ms = shared_range_ms([result.samples_ms for result in report.models])
     return [
         "<h2>FPS beside the paper's</h2>",
         bar_chart(labels, [result.fps for result in report.models], report.paper_fps),
-        "<h2>Latency</h2>",
+        "<h2>Latency of single calls</h2>",
         *(
-            histogram(label, result.samples_ms, colour(index))
+            _figure({label: colour(index)}, histogram(label, result.samples_ms, range_ms, colour(index)))
             for index, (label, result) in enumerate(zip(labels, report.models, strict=True))
         ),
     ]
@@ -80,11 +93,26 @@ def _sustained(result: EngineResult) -> list[str]:
     return [
         f"<h2>{html.escape(_short_label(result))} over time</h2>",
         *(_paragraph(line, style) for line in sustained_lines(result)),
-        line_chart({"FPS": load.fps}, "FPS"),
-        line_chart(load.power_over_time_w, "W"),
-        line_chart(load.temperature_c, "°C"),
-        line_chart(load.clock_over_time_mhz, "MHz"),
+        "<div class=side>",
+        _over_time({"frames per second": load.fps}, "FPS"),
+        _over_time(load.power_over_time_w, "W"),
+        _over_time(load.temperature_c, "°C"),
+        _over_time(load.clock_over_time_mhz, "MHz"),
+        "</div>",
     ]
+
+
+def _over_time(series: Mapping[str, Sequence[Point]], unit: str) -> str:
+    plot = line_chart(series, unit)
+    return _figure({name: colour(index) for index, name in enumerate(series)}, plot) if plot else ""
+
+
+def _figure(legend: Mapping[str, str], plot: str) -> str:
+    """Return a plot with its names and their colours above it."""
+    names = "".join(
+        f'<span><i style="background:{fill}"></i>{html.escape(name)}</span>' for name, fill in legend.items()
+    )
+    return f"<figure><figcaption>{names}</figcaption>{plot}</figure>"
 
 
 def _short_label(result: EngineResult) -> str:

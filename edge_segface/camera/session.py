@@ -14,6 +14,8 @@ from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.recording import Recording
 from edge_segface.camera.sinks import Masks, Sink, Window, has_display
 from edge_segface.camera.sources import CameraRequest, open_source
+from edge_segface.camera.sources.base import redact_credentials
+from edge_segface.camera.viewer.message import LastMessage, StreamInfo
 from edge_segface.face.parser import FaceParser
 from edge_segface.signals import stop_on_signal
 
@@ -40,13 +42,14 @@ def run_webcam(
     status: Callable[[CameraLoop], AbstractContextManager[None]],
 ) -> dict[str, Any]:
     """Run until the source ends, or Ctrl-C, SIGTERM or `q` stop it, and return the report."""
-    sinks = partial(open_sinks, parser, outputs, on_message)
-    loop = CameraLoop(parser, partial(open_source, source, request), sinks, settings, on_message, request.stop)
+    messages = LastMessage(on_message)
+    sinks = partial(open_sinks, parser, outputs, messages)
+    loop = CameraLoop(parser, partial(open_source, source, request), sinks, settings, messages, request.stop)
     with status(loop), stop_on_signal(request.stop.set):
         return loop.run()
 
 
-def open_sinks(parser: FaceParser, outputs: Outputs, on_message: OnMessage, reader: SourceReader) -> list[Sink]:
+def open_sinks(parser: FaceParser, outputs: Outputs, on_message: LastMessage, reader: SourceReader) -> list[Sink]:
     """Open all sinks, or none if one is not available."""
     with ExitStack() as undo:
         sinks: list[Sink] = []
@@ -58,7 +61,7 @@ def open_sinks(parser: FaceParser, outputs: Outputs, on_message: OnMessage, read
         if outputs.serve is not None:
             from edge_segface.camera.viewer.server import PageSink
 
-            page = PageSink(outputs.serve, parser.space)
+            page = PageSink(outputs.serve, parser.space, partial(stream_info, parser, reader), on_message)
             add(page)
             on_message(f"page: {page.url}")
         if outputs.record is not None:
@@ -71,3 +74,10 @@ def open_sinks(parser: FaceParser, outputs: Outputs, on_message: OnMessage, read
             on_message("no display, so no window; --serve 127.0.0.1:8080 shows a page instead")
         undo.pop_all()
         return sinks
+
+
+def stream_info(parser: FaceParser, reader: SourceReader) -> StreamInfo:
+    """Describe the loop for the page."""
+    spec = parser.spec
+    source = redact_credentials(reader.description)
+    return StreamInfo(spec.name, parser.engine.description, spec.precision, spec.input_size, source)

@@ -12,7 +12,7 @@ import pytest
 
 from edge_segface.bench.compare import compare
 from edge_segface.bench.html_report import html_page
-from edge_segface.bench.plots import bar_chart, svg_file
+from edge_segface.bench.plots import Axis, bar_chart, histogram, line_chart, shared_range_ms, svg_file
 from edge_segface.bench.report import markdown, sustained_lines
 from edge_segface.bench.results import BenchmarkReport, Clock, load_report
 from edge_segface.bench.statistics import report_warnings
@@ -78,7 +78,7 @@ def test_markdown_has_every_table_and_failure(recorded: BenchmarkReport) -> None
 
 def test_page_is_self_contained_and_escaped(recorded: BenchmarkReport) -> None:
     page = html_page(recorded)
-    assert page.count("<svg") == 1 + 2 + 2  # bars, histograms, rates over time
+    assert page.count('role="img"') == 1 + 2 + 2  # bars, histograms, rates over time
     assert "src=" not in page
     assert "http" not in page
     assert "<script" not in html_page(replace(recorded, date="<script>alert(1)</script>"))
@@ -88,7 +88,48 @@ def test_svg_file_is_valid_xml() -> None:
     root = ET.fromstring(svg_file(bar_chart(["a & b", f"{'long/' * 30}c"], [1.0, 2.0], 95.96)))
     rectangles = list(root.iter("{http://www.w3.org/2000/svg}rect"))
     assert len(rectangles) == 2
-    assert all(float(each.get("width", "0")) > 0 for each in rectangles)
+    assert all(float(each.get("width", "0").removesuffix("%")) > 0 for each in rectangles)
+
+
+def test_all_histograms_share_a_range_that_a_few_slow_calls_do_not_widen(recorded: BenchmarkReport) -> None:
+    quick, slow = [10.0 + 0.01 * index for index in range(200)], [20.0 + 0.01 * index for index in range(200)]
+    low, high = shared_range_ms([quick, [*slow, 500.0]])
+    assert low < 10
+    assert 22 < high < 30
+    assert shared_range_ms([[5.0]]) == pytest.approx((4.75, 5.25))  # calls that all take the same time
+    page = html_page(recorded)
+    samples = [result.samples_ms for result in recorded.models]
+    for result, fill in zip(recorded.models, ("#23b391", "#4f8fe6"), strict=True):
+        assert histogram(f"{result.name} × {result.batch}", result.samples_ms, shared_range_ms(samples), fill) in page
+
+
+def test_histogram_marks_percentiles_and_names_what_lies_beyond() -> None:
+    samples = [*(10.0 + 0.1 * index for index in range(101)), 90.0]
+    plot = ET.fromstring(histogram("edge", samples, (9.0, 25.0), "#123456"))
+    texts = [each.text for each in plot.iter("text")]
+    assert {"p50 15.05 ms", "p99 20.00 ms", "latency, ms", "calls", "1 slower, up to 90.0 ms →"} <= set(texts)
+    at = {each.text: float(each.get("x", "").removesuffix("%")) for each in plot.iter("text")}
+    assert at["p50 15.05 ms"] == pytest.approx(Axis(9, 25, 10, 97)(15.05), abs=0.01)
+
+
+def test_axis_has_round_ticks_inside_its_range() -> None:
+    assert Axis(0, 26, 0, 100).ticks() == [(0, "0"), (10, "10"), (20, "20")]
+    assert [text for _, text in Axis(28.9, 30.1, 0, 100).ticks()] == ["29.0", "29.5", "30.0"]
+    assert [text for _, text in Axis(0.0, 0.05, 0, 1).ticks()] == ["0.00", "0.01", "0.02", "0.03", "0.04", "0.05"]
+
+
+def test_lines_that_do_not_change_are_drawn_and_empty_ones_are_not() -> None:
+    assert line_chart({"cpu": []}, "MHz") == ""
+    root = ET.fromstring(line_chart({"cpu": [(0.0, 1500.0), (2.0, 1500.0)], "gpu": [(0.0, 0.0)]}, "MHz"))
+    assert len(list(root.iter("polyline"))) == 2
+    assert ET.fromstring(line_chart({"gpu": [(0.0, 0.0)]}, "°C")).get("aria-label") == "gpu in °C over time"
+
+
+# Texts of plots that end outside of their plot.
+OUTSIDE = """() => [...document.querySelectorAll("svg text")].filter((text) => {
+  const inside = text.ownerSVGElement.getBoundingClientRect(), box = text.getBoundingClientRect();
+  return box.left < inside.left - 1 || box.right > inside.right + 1;
+}).map((text) => text.textContent)"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -97,14 +138,22 @@ def test_page_in_a_real_browser(recorded: BenchmarkReport, tmp_path: Path) -> No
     (tmp_path / "report.html").write_text(html_page(recorded))
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page()
+        tab = browser.new_page(viewport={"width": 1280, "height": 800})
         requests: list[str] = []
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto((tmp_path / "report.html").as_uri())
-        plots = tab.locator("svg")
+        plots = tab.locator("svg[role=img]")
         assert plots.count() == 5
         assert tab.locator("table tr").count() == 3 * 3
-        assert all(plots.nth(index).bounding_box()["height"] > 50 for index in range(plots.count()))
+        ground = "getComputedStyle(document.body).backgroundColor"
+        light = tab.evaluate(ground)
+        tab.emulate_media(color_scheme="dark")
+        assert tab.evaluate(ground) != light
+        assert plots.nth(1).bounding_box()["width"] > 0.9 * 1280
+        tab.set_viewport_size({"width": 390, "height": 844})  # a phone
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        assert all(plots.nth(index).bounding_box()["height"] > 100 for index in range(plots.count()))
+        assert tab.evaluate(OUTSIDE) == []
         assert len(requests) == 1
         browser.close()
 

@@ -142,6 +142,33 @@ def test_demo_clip_knows_where_its_face_is() -> None:
     assert top < eye[1] < (top + bottom) / 2
 
 
+@pytest.mark.parametrize("size_wh", [(640, 480), (1280, 720), (480, 640)])
+def test_demo_person_reaches_below_the_frame_and_the_face_stays_inside(size_wh: tuple[int, int]) -> None:
+    source = DemoSource(size_wh)
+    for number in range(0, 1800, 5):
+        matrix = source.frame_from_portrait(number)
+        for x in (-16, 320):  # lower ends of the arms that the outline draws
+            assert (matrix @ (x, 380.0, 1))[1] > size_wh[1]
+        left, top, right, bottom = source.truth(number)
+        assert 0 < left < right < size_wh[0]
+        assert 0 < top < bottom < size_wh[1]
+
+
+def test_demo_room_stands_still_behind_the_person_and_nothing_is_stretched() -> None:
+    source = DemoSource((640, 480))
+    first, *later = (source.read() for _ in range(90))
+    corner = np.s_[:200, 600:]  # which the person never reaches
+    assert all(np.array_equal(image[corner], first[corner]) for image in later)
+    for edge in (first[:, :6], first[:, -6:]):  # stretched pixels repeat the column at the edge
+        assert (edge[:, :-1] != edge[:, 1:]).any(axis=(0, 2)).all()
+    assert not np.array_equal(first[240], later[-1][240])
+
+
+@pytest.mark.parametrize("size_wh", [(8, 8), (8, 400), (400, 8)])
+def test_demo_takes_every_size(size_wh: tuple[int, int]) -> None:
+    assert DemoSource(size_wh).read().shape == (size_wh[1], size_wh[0], 3)
+
+
 def test_demo_face_can_leave_and_return() -> None:
     source = DemoSource((640, 480), leaves=True)
     assert source.truth(225)[2] < 0

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from edge_segface.camera.viewer.message import packed
+
+QUIET_S = 1.0  # without a message, after which a viewer is told that there is none
+Content = Callable[[], dict[str, Any]]
 
 
 class Broadcast:
     """Hands the newest message to every viewer that is ready for it. A slow viewer skips messages.
 
-    `publish` and `end` may be called from any thread; everything else runs in the server's event loop.
+    `hello` and `quiet` return the content of the messages of those kinds. `publish` and `end` may be called from any
+    thread; everything else runs in the server's event loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hello: Content, quiet: Content) -> None:
         self.viewers = 0
+        self._hello, self._quiet = hello, quiet
         self._message = b""
         self._number = 0
         self._ended = False
@@ -30,20 +38,32 @@ class Broadcast:
         self._call_in_loop(self._announce)
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Yield the newest message each time one viewer has taken the one before."""
+        """Yield a greeting, the newest message each time one viewer has taken the one before, and a farewell."""
         self._loop = asyncio.get_running_loop()
         self._changed = self._changed or asyncio.Event()
         self.viewers += 1
         sent = self._number
         try:
+            yield packed({"kind": "hello", **self._hello()})
             while not self._ended:
                 if sent == self._number:
-                    await self._changed.wait()
+                    if not await self._wait():
+                        yield packed({"kind": "quiet", **self._quiet()})
                     continue
                 sent = self._number
                 yield self._message
+            yield packed({"kind": "ended", **self._quiet()})
         finally:
             self.viewers -= 1
+
+    async def _wait(self) -> bool:
+        """Wait for a change, at most `QUIET_S`."""
+        assert self._changed is not None
+        try:
+            await asyncio.wait_for(self._changed.wait(), QUIET_S)
+        except asyncio.TimeoutError:
+            return False
+        return True
 
     def _announce(self) -> None:
         self._number += 1

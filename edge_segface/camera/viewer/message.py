@@ -1,10 +1,17 @@
-"""Results as bytes for the page: three big-endian lengths of four bytes, then JSON, a JPEG, and a PNG of class ids."""
+"""Messages for the page: three big-endian lengths of four bytes, then JSON, a JPEG, and a PNG of class ids.
+
+The JSON's `kind` says what a message is. `frame` carries a result. The others have no images: `hello` comes first on
+every connection, `quiet` while there is no new result, `ended` when the loop has ended.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -18,15 +25,52 @@ JPEG = [cv2.IMWRITE_JPEG_QUALITY, 80]
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
+@dataclass(frozen=True)
+class StreamInfo:
+    """What the head of the page shows."""
+
+    model: str
+    engine: str  # runtime, version, device
+    precision: str
+    input_size: int
+    source: str  # without credentials
+
+
+class LastMessage:
+    """Passes the loop's messages on, and keeps the newest: it says why a stream stands still."""
+
+    def __init__(self, forward: Callable[[str], None]) -> None:
+        self._forward = forward
+        self._text, self._at_s = "", -math.inf
+
+    def __call__(self, text: str) -> None:
+        self._text, self._at_s = text, time.monotonic()
+        self._forward(text)
+
+    def since(self, start_s: float) -> str | None:
+        """Return the newest message if it came after `start_s` on the monotonic clock."""
+        return self._text if self._at_s > start_s else None
+
+
 def encode_message(result: FrameResult) -> bytes:
-    """Encode a result once for all viewers; each page draws the classes itself."""
+    """Encode a result once for all viewers; each page draws the classes and boxes itself."""
     image, labels = reduced(result.frame.image_bgr, result.class_map.labels)
-    numbers = {"frame": result.frame.index, "faces": len(result.faces), **finite(result.numbers)}
-    parts = [
-        json.dumps(numbers).encode(),
-        cv2.imencode(".jpg", image, JPEG)[1].tobytes(),
-        cv2.imencode(".png", labels, PNG)[1].tobytes(),
-    ]
+    scale = image.shape[1] / result.frame.image_bgr.shape[1]
+    numbers = {
+        "kind": "frame",
+        "frame": result.frame.index,
+        "faces": len(result.faces),
+        "boxes_xyxy": [[round(scale * edge, 1) for edge in face.face.box_xyxy] for face in result.faces],
+        "face_numbers": [face.number for face in result.faces],
+        **finite(result.numbers),
+    }
+    jpeg, png = cv2.imencode(".jpg", image, JPEG)[1], cv2.imencode(".png", labels, PNG)[1]
+    return packed(numbers, jpeg.tobytes(), png.tobytes())
+
+
+def packed(content: dict[str, Any], jpeg: bytes = b"", png: bytes = b"") -> bytes:
+    """Return a message; without images, both have length zero."""
+    parts = [json.dumps(content).encode(), jpeg, png]
     return struct.pack(">III", *map(len, parts)) + b"".join(parts)
 
 

@@ -5,10 +5,12 @@ Only loopback is open to everyone; other addresses need the token in the printed
 
 from __future__ import annotations
 
-import json
+import math
 import secrets
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from edge_segface.camera.result import FrameResult
 from edge_segface.camera.viewer.access import AccessControl
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address, url_host
 from edge_segface.camera.viewer.broadcast import Broadcast
-from edge_segface.camera.viewer.message import encode_message
+from edge_segface.camera.viewer.message import LastMessage, StreamInfo, encode_message
 from edge_segface.errors import SinkError
 from edge_segface.extras import check_extra
 from edge_segface.labels import LabelSpace
@@ -31,23 +33,36 @@ PAGE = Path(__file__).parent / "page.html"
 MAX_VIEWERS = 64
 MAX_FPS = 30.0
 START_TIMEOUT_S = 10.0
+LAG_S = 1.0  # by which a result may come after the message that the camera failed
 
 
 class PageSink:
-    """Sends results to a web page. `url` is the address to open, including the token if one is needed."""
+    """Sends results to a web page. `url` is the address to open, including the token if one is needed.
+
+    `info` is asked whenever a page connects or the stream stands still, because a camera that reconnects may change it.
+    `messages` are those of the loop.
+    """
 
     name = "page"
     draws = False
 
-    def __init__(self, address: str, space: LabelSpace) -> None:
+    def __init__(
+        self,
+        address: str,
+        space: LabelSpace,
+        info: Callable[[], StreamInfo] | None = None,
+        messages: LastMessage | None = None,
+    ) -> None:
         host, port = parse_address(address)
         check_extra("viewer", "the web page", "starlette", "uvicorn")
         self._socket = bind_socket(host, port)
         port = self._socket.getsockname()[1]
         self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
         self.url = f"http://{url_host(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
-        self._broadcast = Broadcast()
-        self._server = make_server(make_app(self._broadcast, space, self.token, cookie=f"edge_segface_{port}"))
+        self._space, self._info, self._messages = space, info, messages
+        self._shown_s = math.inf
+        self._broadcast = Broadcast(self._hello, self._quiet)
+        self._server = make_server(make_app(self._broadcast, self.token, cookie=f"edge_segface_{port}"))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="viewer", daemon=True)
         self._thread.start()
         self._wait_for_start()
@@ -59,7 +74,7 @@ class PageSink:
 
     def show(self, result: FrameResult) -> None:
         """Send a result, at most `MAX_FPS` times a second, if anybody is looking."""
-        now = time.monotonic()
+        self._shown_s = now = time.monotonic()
         if self._broadcast.viewers and now >= self._next_s:
             self._next_s = max(self._next_s + 1 / MAX_FPS, now - 1 / MAX_FPS)
             self._broadcast.publish(encode_message(result))
@@ -69,6 +84,16 @@ class PageSink:
         self._server.should_exit = True
         self._thread.join(5)
         self._socket.close()
+
+    def _hello(self) -> dict[str, Any]:
+        return {**self._stream(), "classes": class_list(self._space)}
+
+    def _quiet(self) -> dict[str, Any]:
+        message = self._messages.since(self._shown_s - LAG_S) if self._messages else None
+        return {**self._stream(), "message": message}
+
+    def _stream(self) -> dict[str, Any]:
+        return {"stream": asdict(self._info()) if self._info else {}}
 
     def _wait_for_start(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -85,14 +110,13 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def make_app(broadcast: Broadcast, space: LabelSpace, token: str | None, cookie: str) -> ASGIApp:
+def make_app(broadcast: Broadcast, token: str | None, cookie: str) -> ASGIApp:
     """Return the web app: the page at `/`, the results at `/stream`."""
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
     from starlette.routing import Route
 
-    classes = json.dumps(class_list(space)).replace("<", "\\u003c")
-    html = PAGE.read_text(encoding="utf-8").replace("{{classes}}", classes)
+    html = PAGE.read_text(encoding="utf-8")
 
     async def page(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
