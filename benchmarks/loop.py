@@ -33,7 +33,7 @@ from common import Report, Row
 from edge_segface.assets import FOLDER
 from edge_segface.bench.plots import bar_chart
 from edge_segface.camera.loop import CameraLoop, LoopSettings
-from edge_segface.camera.sinks import Recording
+from edge_segface.camera.recording import Recording
 from edge_segface.camera.sources import DemoSource
 from edge_segface.camera.sources.gstreamer import GstSource
 from edge_segface.camera.sources.pipelines import user_pipeline
