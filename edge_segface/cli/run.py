@@ -25,7 +25,7 @@ from edge_segface.cli.options import (
 
 
 def parse(
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", metavar="INPUT...")],
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.", metavar="INPUT")],
     out: Annotated[
         Path,
         typer.Option(
@@ -120,6 +120,8 @@ def webcam(
     source: Annotated[
         str,
         typer.Option(
+            "--source",
+            "-s",
             help="Camera number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, images, or demo.",
             rich_help_panel=CAMERA,
         ),
