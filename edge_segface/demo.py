@@ -65,7 +65,8 @@ def run_demo(model: str, out: Path, frames: int, runtime: Runtime | None = None,
     shares = result.class_map.shares()
     report |= {"shares": {part: round(share, 4) for part, share in shares.items()}}
     image, json_path = out / "demo.png", out / "demo.json"
-    write_image(side_by_side(result.image_bgr, result.class_map), image)
+    squares = [face.roi for face in result.faces]
+    write_image(side_by_side(result.image_bgr, result.class_map, squares=squares), image)
     write_text(json.dumps(report, indent=2) + "\n", json_path)
     return DemoResult(report, image, json_path)
 

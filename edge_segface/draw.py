@@ -185,12 +185,12 @@ def _faded(labels: UInt8Array, squares: Sequence[RoI]) -> npt.NDArray[np.float32
     height, width = labels.shape
     for square in squares:
         left, top, right, bottom = square.bounds_xyxy((height, width))
-        for inside, outside in ((top, top - 2), (bottom - 1, bottom + 1)):  # a pixel between, as squares end in pixels
+        for inside, edge, outside in ((top + 1, top, top - 2), (bottom - 2, bottom - 1, bottom + 1)):
             if 0 <= outside < height:
-                _mark_cut(labels, cuts, slice(left, right), inside, outside)
-        for inside, outside in ((left, left - 2), (right - 1, right + 1)):
+                _mark_cut(labels, cuts, slice(left, right), inside, edge, outside)
+        for inside, edge, outside in ((left + 1, left, left - 2), (right - 2, right - 1, right + 1)):
             if 0 <= outside < width:
-                _mark_cut(labels.T, cuts.T, slice(top, bottom), inside, outside)
+                _mark_cut(labels.T, cuts.T, slice(top, bottom), inside, edge, outside)
     if not cuts.any():
         return None
     distance = cv2.distanceTransform(cv2.bitwise_not(cuts), cv2.DIST_L2, 3)
@@ -198,10 +198,11 @@ def _faded(labels: UInt8Array, squares: Sequence[RoI]) -> npt.NDArray[np.float32
     return np.asarray(np.minimum(distance / width, 1), dtype=np.float32)
 
 
-def _mark_cut(labels: UInt8Array, cuts: UInt8Array, span: slice, inside: int, outside: int) -> None:
-    """Mark, in place, the pixels of a row in which a part ends; `outside` is the row beyond the edge."""
-    ends = (labels[inside, span] > 0) & (labels[outside, span] == 0)
-    cuts[inside, span] |= np.uint8(255) * ends
+def _mark_cut(labels: UInt8Array, cuts: UInt8Array, span: slice, inside: int, edge: int, outside: int) -> None:
+    """Mark, in place, the pixels of two rows in which a part ends; the square may end in either of them."""
+    ends = np.uint8(255) * ((labels[inside, span] > 0) & (labels[outside, span] == 0))
+    cuts[inside, span] |= ends
+    cuts[edge, span] |= ends
 
 
 @cache

@@ -6,7 +6,7 @@ import pytest
 
 from edge_segface.draw import captions, draw_boxes, draw_legend, legend, overlay, side_by_side
 from edge_segface.errors import ImageError, LabelError
-from edge_segface.frames import ClassMap, RoI
+from edge_segface.frames import ClassMap, RoI, pasted
 from edge_segface.labels import CELEBAMASK19
 
 SKIN, HAIR, CLOTH, LIP = (CELEBAMASK19.id_of(part) for part in ("skin", "hair", "cloth", "upper_lip"))
@@ -50,6 +50,15 @@ def test_clothes_that_a_square_cuts_fade_out() -> None:
     assert np.array_equal(faded[62:120, 62:138], plain[62:120, 62:138])
     image_edge = overlay(image[:150], map_of(labels[:150]), squares=[RoI((99.5, 99.5), 100)])
     assert np.array_equal(image_edge, overlay(image[:150], map_of(labels[:150])))  # the image itself ends there
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2, 0.4, 0.6, 0.8])
+def test_a_square_that_ends_between_two_pixels_fades_too(shift: float) -> None:
+    image, square = np.full((200, 200, 3), 90, np.uint8), RoI((99.5 + shift, 99.5 + shift), 101.3)
+    labels = pasted(np.full((256, 256), CLOTH, np.uint8), square, (200, 200))
+    last = int(np.flatnonzero(labels.any(axis=1))[-1])
+    faded = np.abs(overlay(image, map_of(labels), squares=[square]).astype(int) - 90).sum(axis=2)
+    assert faded[last - 1, 100] < 0.2 * faded[100, 100]
 
 
 @pytest.mark.parametrize("size_hw", [(240, 320), (2160, 3840)])
