@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,13 @@ import pytest
 
 from edge_segface.assets import PORTRAIT
 from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.result import FrameResult
+from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.session import stream_info
 from edge_segface.camera.sources import DemoSource
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address
 from edge_segface.camera.viewer.message import MAX_WIDTH, LastMessage, StreamInfo, encode_message, finite
 from edge_segface.camera.viewer.server import PageSink
+from edge_segface.compositing import open_backdrop
 from edge_segface.errors import SinkError
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.tracker import TrackedFace
@@ -143,6 +144,16 @@ def test_message_carries_numbers_image_and_class_ids() -> None:
     assert set(np.unique(labels)) == {0, HAIR}
     assert (numbers["faces"], numbers["face_numbers"]) == (1, [1])
     assert numbers["boxes_xyxy"] == [[240.0, 192.0, 720.0, 768.0]]  # in the image that is sent
+    assert numbers["squares_xyxy"] == [[192, 192, 768, 768]]
+    assert numbers["draw"] == {"opacity": 0.6, "boxes": True, "classes": None}
+
+
+def test_what_is_behind_a_cut_out_part_is_not_sent() -> None:
+    draw = DrawOptions(alpha="hair", backdrop=open_backdrop("#00ff00"))
+    numbers, image, labels = read_message(io.BytesIO(encode_message(replace(result(), draw=draw))).read)
+    assert numbers["draw"]["boxes"] is False
+    assert not labels.any()
+    assert image[-40:].reshape(-1, 3).mean(axis=0) == pytest.approx([0, 255, 0], abs=6)  # below the hair
 
 
 def test_every_connection_starts_with_model_engine_source_and_classes() -> None:
@@ -359,8 +370,8 @@ def test_page_works_in_a_browser(served_loop: tuple[subprocess.Popen[str], str],
 class ShownLoop:
     """Shows results on a page from a thread, as a camera loop does, while `runs` is true."""
 
-    def __init__(self, page: PageSink) -> None:
-        self.page, self.runs = page, True
+    def __init__(self, page: PageSink, draw: DrawOptions | None = None) -> None:
+        self.page, self.runs, self._draw = page, True, draw or DrawOptions()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -375,7 +386,7 @@ class ShownLoop:
             if self._stop.wait(0.05):
                 return
             if self.runs:
-                self.page.show(result(index))
+                self.page.show(replace(result(index), draw=self._draw))
 
 
 @pytest.fixture
@@ -472,6 +483,49 @@ def test_head_tools_and_shortcuts(live_tab: Any) -> None:
     tab.wait_for_function("image => image !== latest.image", arg=image)
     tab.keyboard.press("f")
     tab.wait_for_function("() => document.fullscreenElement?.id === 'stage'")
+
+
+def test_page_starts_as_the_loop_draws(tab: Any) -> None:
+    draw = DrawOptions(opacity=0.3, classes=("lips", "hair"), boxes=False)
+    loop = ShownLoop(PageSink("127.0.0.1:0", CELEBAMASK19, lambda: INFO), draw)
+    tab.goto(loop.page.url)
+    state_is(tab, "live")
+    shown = "[...document.querySelectorAll('#classes input:checked')].map((box) => box.dataset.part)"
+    assert tab.evaluate(shown) == ["lower_lip", "upper_lip", "hair"]
+    assert tab.locator("#opacity").input_value() == "30"
+    assert tab.locator("#boxes").get_attribute("aria-pressed") == "false"
+    tab.click("[data-part=nose]")
+    number = tab.locator("body").get_attribute("data-frame")
+    tab.wait_for_function("number => document.body.dataset.frame !== number", arg=number)
+    assert "nose" in tab.evaluate(shown)  # what the viewer changes, stays
+    loop.close()
+
+
+# The image is grey. Skin is tinted: it keeps its lightness. Hair is painted, and fades towards the cut below.
+TINT_AND_FADE = """() => {
+  const [width, height] = [100, 100], data = new Uint8ClampedArray(4 * width * height);
+  const id = (part) => classes.findIndex((each) => each.part === part);
+  for (let y = 0; y < 80; y++) for (let x = 0; x < width; x++) data[4 * (y * width + x)] = id(x < 50 ? "skin" : "hair");
+  const grey = new OffscreenCanvas(width, height), pen = grey.getContext("2d");
+  pen.fillStyle = "rgb(60 60 60)";
+  pen.fillRect(0, 0, width, height);
+  mask.canvas.width = width;
+  mask.canvas.height = height;
+  $("opacity").value = 100;
+  latest = { image: grey, ids: { width, height, data }, boxes: [], squares: [[0, 0, 100, 80]], faceNumbers: [] };
+  draw();
+  return [[25, 40], [75, 40], [75, 73], [75, 78], [75, 90]].map((at) => [...view.getImageData(...at, 1, 1).data]);
+}"""
+
+
+def test_page_keeps_the_lightness_of_skin_and_fades_what_a_square_cuts(live_tab: Any) -> None:
+    skin, hair, *fading, outside = np.array(live_tab.evaluate(TINT_AND_FADE))[:, :3]
+    assert skin @ (0.3, 0.59, 0.11) == pytest.approx(60, abs=2)
+    assert skin[0] > skin[2] + 10  # its hue
+    assert hair == pytest.approx(CELEBAMASK19.palette_rgb[HAIR], abs=1)
+    shares = [np.abs(each - 60).sum() / np.abs(hair - 60).sum() for each in fading]
+    assert 0.9 > shares[0] > shares[1] > 0
+    assert (outside == 60).all()
 
 
 CUT = """() => [...document.querySelectorAll("header, #tools, aside, .panel, .rates span, button, #classes label")]

@@ -53,19 +53,34 @@ class LastMessage:
 
 
 def encode_message(result: FrameResult) -> bytes:
-    """Encode a result once for all viewers; each page draws the classes and boxes itself."""
-    image, labels = reduced(result.frame.image_bgr, result.class_map.labels)
-    scale = image.shape[1] / result.frame.image_bgr.shape[1]
+    """Encode a result once for all viewers; each page draws the classes and boxes itself.
+
+    If a part is cut out, what was behind it is not sent.
+    """
+    is_cut_out = result.draw.alpha is not None
+    labels = result.class_map.labels
+    image, labels = reduced(*((result.drawn, np.zeros_like(labels)) if is_cut_out else (result.image_bgr, labels)))
+    scale = image.shape[1] / result.image_bgr.shape[1]
+    size_hw = result.image_bgr.shape[0], result.image_bgr.shape[1]
     numbers = {
         "kind": "frame",
         "frame": result.frame.index,
         "faces": len(result.faces),
         "boxes_xyxy": [[round(scale * edge, 1) for edge in face.face.box_xyxy] for face in result.faces],
+        "squares_xyxy": [[round(scale * edge) for edge in face.roi.bounds_xyxy(size_hw)] for face in result.faces],
         "face_numbers": [face.number for face in result.faces],
+        "draw": draw_content(result, is_cut_out),
         **finite(result.numbers),
     }
     jpeg, png = cv2.imencode(".jpg", image, JPEG)[1], cv2.imencode(".png", labels, PNG)[1]
     return packed(numbers, jpeg.tobytes(), png.tobytes())
+
+
+def draw_content(result: FrameResult, is_cut_out: bool) -> dict[str, Any]:
+    """Return how the page draws at first; its viewers may change that. `classes` are ids, or None for all."""
+    draw = result.draw
+    classes = None if draw.classes is None else result.class_map.space.ids_of(*draw.classes)
+    return {"opacity": draw.opacity, "boxes": draw.boxes and not is_cut_out, "classes": classes}
 
 
 def packed(content: dict[str, Any], jpeg: bytes = b"", png: bytes = b"") -> bytes:

@@ -19,6 +19,7 @@ from edge_segface.camera.viewer.access import AccessControl
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address, url_host
 from edge_segface.camera.viewer.broadcast import Broadcast
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo, encode_message
+from edge_segface.draw import FADE, TINTED_PARTS
 from edge_segface.errors import SinkError
 from edge_segface.extras import check_extra
 from edge_segface.labels import LabelSpace
@@ -86,7 +87,7 @@ class PageSink:
         self._socket.close()
 
     def _hello(self) -> dict[str, Any]:
-        return {**self._stream(), "classes": class_list(self._space)}
+        return {**self._stream(), "classes": class_list(self._space), "fade": FADE}
 
     def _quiet(self) -> dict[str, Any]:
         message = self._messages.since(self._shown_s - LAG_S) if self._messages else None
@@ -145,12 +146,16 @@ def content_security_policy(nonce: str) -> str:
 
 
 def class_list(space: LabelSpace) -> list[dict[str, Any]]:
-    """Describe the classes for the page; `abgr` is a colour as one little-endian word of RGBA."""
+    """Describe the classes for the page; `abgr` is a colour as one little-endian word of RGBA.
+
+    Of those that are `tinted`, the page takes the hue and keeps the lightness of the image.
+    """
     return [
         {
             "part": part,
             "title": title,
             "colour": f"rgb({red} {green} {blue})",
+            "tinted": part in TINTED_PARTS,
             "abgr": 0xFF000000 | blue << 16 | green << 8 | red,
         }
         for part, title, (red, green, blue) in zip(space.parts, space.titles, space.palette_rgb.tolist(), strict=True)
