@@ -138,7 +138,7 @@ def test_broken_and_foreign_files(tmp_path: Path, runtime: Runtime) -> None:
     }.items():
         with pytest.raises(ModelError, match=text):
             load_engine(tmp_path / name, runtime=runtime)
-    with pytest.raises(ModelError, match="no bundled model is called 'edge-999'; choose one of edge-256"):
+    with pytest.raises(ModelError, match="no bundled model is called 'edge-999'; did you mean edge-256"):
         load_engine("edge-999")
 
 
