@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 FINEST_S = 1e-7
 STEP = math.log(1.005)
 BINS = math.ceil(math.log(1e4 / FINEST_S) / STEP)  # up to hours
-RECENT_S = 2.0
 
 
 class Durations:
@@ -40,37 +38,6 @@ class Durations:
 
     def percentiles_ms(self) -> dict[str, float]:
         return {f"p{percent}": round(1e3 * self.percentile_s(percent), 3) for percent in (50, 90, 99)}
-
-
-class Rate:
-    """The rate of an event: n events have n - 1 intervals."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._first_s = self._last_s = 0.0
-        self._recent: deque[float] = deque(maxlen=512)
-
-    def tick(self) -> None:
-        self._last_s = time.perf_counter()
-        self._first_s = self._first_s if self.count else self._last_s
-        self.count += 1
-        self._recent.append(self._last_s)
-
-    @property
-    def seconds(self) -> float:
-        return self._last_s - self._first_s
-
-    def fps(self) -> float:
-        """Return the rate from the first event to the last."""
-        return (self.count - 1) / self.seconds if self.count > 1 else math.nan
-
-    def recent_fps(self) -> float:
-        """Return the rate over the last two seconds."""
-        now = time.perf_counter()
-        times = [when for when in tuple(self._recent) if when >= now - RECENT_S]
-        if len(times) > 1 and now - times[-1] < 2 * (times[-1] - times[0]) / (len(times) - 1):
-            return (len(times) - 1) / (times[-1] - times[0])
-        return len(times) / RECENT_S
 
 
 class Stopwatch:

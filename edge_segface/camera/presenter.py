@@ -34,7 +34,7 @@ class Presenter:
             try:
                 self._waiting.put_nowait(result)
             except queue.Full:
-                self._stats.unshown += 1
+                self._stats.not_shown()
             return
         start = time.perf_counter()
         while self._thread.is_alive() and not self._stop.is_set():

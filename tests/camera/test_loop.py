@@ -38,7 +38,7 @@ from edge_segface.frames import RoI, UInt8Array
 from edge_segface.image_io import write_image
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.regions import Face
-from edge_segface.timing import Durations, Rate, Stopwatch
+from edge_segface.timing import Durations, Stopwatch
 from tests.conftest import assert_one_line_error, run_cli
 from tests.support.gstreamer import needs_gstreamer
 from tests.support.images import read_png
@@ -119,16 +119,6 @@ def test_durations_in_fixed_memory() -> None:
     assert math.isnan(Durations().percentile_s(50))
 
 
-def test_n_results_have_n_minus_one_intervals() -> None:
-    rate = Rate()
-    assert math.isnan(rate.fps())
-    for _ in range(11):
-        rate.tick()
-        time.sleep(0.01)
-    assert rate.fps() == pytest.approx(10 / rate.seconds)
-    assert rate.recent_fps() == pytest.approx(rate.fps(), rel=0.01)
-
-
 def test_a_file_gives_every_frame_and_both_rates(parser: FaceParser, tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 30)
     slow = Counting(0.02)  # what is slow to show holds the loop up, but loses nothing
@@ -207,7 +197,8 @@ def test_without_a_face_the_engine_is_not_called_fast(parser: FaceParser, tmp_pa
     assert report["faces_per_frame"] == 0
     assert report["searches"] == pytest.approx(30, abs=2)  # by the clock of the video, not of the wall
     per_look = 1e-3 * report["stages_ms"]["infer"]["p50"]
-    assert report["engine_fps"] < max(1.5 / per_look, 1.01 * report["glass_to_result_fps"])
+    assert report["engine_fps"] < 2.5 / per_look  # a look in every second frame
+    assert report["engine_fps"] > report["glass_to_result_fps"]
 
 
 @pytest.mark.parametrize(("pause_s", "sink_s", "bound"), [(0.4, 0.1, "source"), (0.0, 0.5, "sinks")])
