@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -32,7 +33,7 @@ def open_backdrop(text: str) -> Backdrop:
     if text == "blur":
         return blurred
     if (rgb := colour_rgb(text)) is not None:
-        return lambda image_bgr: np.full_like(image_bgr, rgb[::-1])
+        return lambda image_bgr: plain_backdrop(image_bgr, rgb)
     if not Path(text).exists():
         raise InputError(
             f"{text} is not a backdrop", remedy=f"give #rrggbb, {', '.join(COLOURS_RGB)}, blur or an image file"
@@ -48,6 +49,18 @@ def open_backdrop(text: str) -> Backdrop:
         return fitted[size_hw]
 
     return of_size
+
+
+def plain_backdrop(image_bgr: UInt8Array, rgb: tuple[int, int, int] = COLOURS_RGB["green"]) -> UInt8Array:
+    """Return a background of one colour, of the size of an image."""
+    return _plain(image_bgr.shape, rgb)
+
+
+@lru_cache(maxsize=4)
+def _plain(shape: tuple[int, ...], rgb: tuple[int, int, int]) -> UInt8Array:
+    background = np.full(shape, rgb[::-1], dtype=np.uint8)
+    background.flags.writeable = False  # shared by all frames
+    return background
 
 
 def colour_rgb(text: str) -> tuple[int, int, int] | None:

@@ -46,12 +46,11 @@ def overlay(
         raise ImageError(
             "image and class map must have the same size", found=f"{image_bgr.shape[:2]} and {class_map.labels.shape}"
         )
-    space, labels = class_map.space, class_map.labels
-    if classes is not None:
-        labels = np.asarray(cv2.LUT(labels, _kept(space.ids_of(*classes))), dtype=np.uint8)
+    space = class_map.space
+    labels = (class_map if classes is None else class_map.only(*classes)).labels
     drawn = image_bgr.copy()
     left, top, width, height = cv2.boundingRect(labels)  # bounding box of everything but background
-    if width and height:
+    if width and height and opacity > 0:
         line = line_width(image_bgr.shape)
         left, top = max(left - line, 0), max(top - line, 0)
         area = np.s_[top : top + height + 2 * line, left : left + width + 2 * line]
@@ -61,7 +60,7 @@ def overlay(
         edge = cv2.compare(cv2.dilate(part, kernel), part, cv2.CMP_GT)
         cv2.copyTo(cv2.convertScaleAbs(_painted(part, space), None, 0.5, 127), edge, mixed)
         visible = cv2.bitwise_or(part, edge)
-        faded = _faded(labels, squares)
+        faded = cut_weights(labels, squares)
         if faded is None:
             cv2.copyTo(mixed, visible, shown)
         else:
@@ -112,7 +111,8 @@ def legend(class_map: ClassMap, height: int) -> UInt8Array:
 
 def draw_legend(image_bgr: UInt8Array, class_map: ClassMap) -> None:
     """Write the classes that occur into the top right corner, in place, on a darkened ground."""
-    ids = [int(index) for index in np.flatnonzero(np.bincount(class_map.labels.ravel())) if index]
+    counts = cv2.calcHist([class_map.labels], [0], None, [256], [0, 256])
+    ids = [int(index) for index in np.flatnonzero(counts) if index]
     texts = [class_map.space.titles[index] for index in ids]
     if not ids:
         return
@@ -179,8 +179,11 @@ def _tinted(image_bgr: UInt8Array, labels: UInt8Array, space: LabelSpace) -> UIn
     return np.asarray(cv2.multiply(coloured, light, scale=1 / GREY), dtype=np.uint8)
 
 
-def _faded(labels: UInt8Array, squares: Sequence[RoI]) -> npt.NDArray[np.float32] | None:
-    """Return weights (h, w) that fade parts out towards where a square cuts them off; None if none does."""
+def cut_weights(labels: UInt8Array, squares: Sequence[RoI]) -> npt.NDArray[np.float32] | None:
+    """Return weights (h, w) that fade parts, the labels above 0, out towards where an upright square cuts them off.
+
+    None if no square does.
+    """
     cuts = np.zeros_like(labels)
     height, width = labels.shape
     for square in squares:

@@ -150,12 +150,25 @@ class ClassMap:
         chosen[list(self.space.ids_of(part))] = True
         return chosen[self.labels]
 
+    def only(self, *parts: str) -> ClassMap:
+        """Return the class map in which all but these parts, or groups of parts, are background."""
+        kept = np.zeros(256, dtype=np.uint8)
+        ids = list(self.space.ids_of(*parts))
+        kept[ids] = ids
+        return ClassMap(np.asarray(cv2.LUT(self.labels, kept), dtype=np.uint8), self.space)
+
     def alpha(
         self, part: str, image_bgr: UInt8Array | None = None, *, feather: float | None = None, grow: float = 0.0
     ) -> npt.NDArray[np.float32]:
         """Return a soft mask (h, w) of a part or group, 0..1; with the image, its edge follows hair and contours.
 
         The edge is `feather` pixels wide, by default in proportion to the part; it moves outwards by `grow` pixels.
+
+        Examples:
+            >>> labels = np.zeros((5, 9), np.uint8)
+            >>> labels[:, :4] = CELEBAMASK19.id_of("hair")
+            >>> ClassMap(labels, CELEBAMASK19).alpha("hair", feather=4)[2, 1:7].round(1).tolist()
+            [1.0, 0.9, 0.6, 0.4, 0.1, 0.0]
         """
         return soft_alpha(self.mask(part), image_bgr, feather=feather, grow=grow)
 

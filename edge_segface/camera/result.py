@@ -8,16 +8,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from edge_segface.compositing import Backdrop, composite
-from edge_segface.draw import captions, draw_boxes, draw_legend, overlay
+from edge_segface.compositing import Backdrop, composite, plain_backdrop
+from edge_segface.draw import captions, cut_weights, draw_boxes, draw_legend, overlay
 from edge_segface.face.tracker import TrackedFace
 from edge_segface.frames import ClassMap, Frame, UInt8Array
 
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """What is drawn over the frames: all `classes` if None, or instead only the part `alpha`, before a backdrop."""
+    """What is drawn over the frames: all `classes` if None. With `alpha`, only that part is shown, before a backdrop."""
 
     opacity: float = 0.6
     classes: tuple[str, ...] | None = None
@@ -25,7 +26,7 @@ class DrawOptions:
     hud: bool = True
     legend: bool = False
     alpha: str | None = None
-    backdrop: Backdrop | None = None
+    backdrop: Backdrop = plain_backdrop
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,22 +51,33 @@ class FrameResult:
         return iter((self.image_bgr, self.class_map, self.faces))
 
     @cached_property
-    def alpha(self) -> np.ndarray | None:
-        """The soft mask (h, w), 0..1, of the part that is cut out, if one is."""
-        return None if self.draw.alpha is None else self.class_map.alpha(self.draw.alpha, self.image_bgr)
+    def alpha(self) -> npt.NDArray[np.float32] | None:
+        """The soft mask (h, w), 0..1, of the part that is cut out, if one is; it fades out where a square ends."""
+        if self.draw.alpha is None:
+            return None
+        alpha = self.class_map.alpha(self.draw.alpha, self.image_bgr)
+        squares = [face.roi for face in self.faces]
+        if (weights := cut_weights(self.class_map.only(self.draw.alpha).labels, squares)) is not None:
+            alpha *= weights
+            outside = np.ones(alpha.shape, dtype=np.bool_)  # where a soft edge would reach beyond the cut
+            for square in squares:
+                left, top, right, bottom = square.bounds_xyxy((alpha.shape[0], alpha.shape[1]))
+                outside[top:bottom, left:right] = False
+            alpha[outside] = 0
+        return alpha
 
     @cached_property
     def drawn(self) -> UInt8Array:
         """The frame as it is shown and recorded; drawn once, when the first sink asks for it."""
         options = self.draw
-        if self.alpha is not None and options.backdrop is not None:
+        if self.alpha is not None:
             return composite(self.image_bgr, self.alpha, options.backdrop(self.image_bgr))
-        squares = [face.roi for face in self.faces]
-        drawn = overlay(self.image_bgr, self.class_map, options.opacity, classes=options.classes, squares=squares)
+        shown = self.class_map if options.classes is None else self.class_map.only(*options.classes)
+        drawn = overlay(self.image_bgr, shown, options.opacity, squares=[face.roi for face in self.faces])
         if options.boxes:
             draw_boxes(drawn, [face.face.box_xyxy for face in self.faces])
         if options.legend:
-            draw_legend(drawn, self.class_map)
+            draw_legend(drawn, shown)
         if options.hud:
             captions(drawn, self.lines)
         return drawn

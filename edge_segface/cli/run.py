@@ -179,15 +179,18 @@ def webcam(
     alpha: Annotated[
         str | None,
         typer.Option(
-            help="Cut out this part with soft edges, such as person or hair, instead of drawing classes; "
+            help="Show only this part, such as person or hair, with soft edges and nothing drawn over it; "
             "--save-masks then saves its alpha.",
             rich_help_panel=DRAWING,
         ),
     ] = None,
     backdrop: Annotated[
-        str,
-        typer.Option(help="What is behind --alpha: green, #rrggbb, blur or an image file.", rich_help_panel=DRAWING),
-    ] = "green",
+        str | None,
+        typer.Option(
+            help="What is behind --alpha: a colour (name or #rrggbb), blur or an image file. Default: green.",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
@@ -210,8 +213,9 @@ def webcam(
     write_json = json_writer(json_out)
     request = CameraRequest(size_from(size), rate)
     outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve, overwrite=overwrite)
-    parts = tuple(name.strip() for name in classes.split(",")) if classes else None
-    draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop) if alpha else None)
+    check_drawing(classes, alpha, backdrop)
+    parts = None if classes is None else tuple(name.strip() for name in classes.split(",") if name.strip())
+    draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop or "green"))
     settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, draw)
     with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
         report = run_webcam(parser, source, request, outputs, settings, on_message=warn, status=loop_status)
@@ -219,3 +223,13 @@ def webcam(
     write_json(report)
     if report["skipped"] or report["failure"]:
         raise typer.Exit(1)
+
+
+def check_drawing(classes: str | None, alpha: str | None, backdrop: str | None) -> None:
+    """Reject drawing options that would have no effect."""
+    if classes is not None and not classes.replace(",", " ").strip():
+        raise typer.BadParameter("name at least one part, such as hair", param_hint="--classes")
+    if classes is not None and alpha is not None:
+        raise typer.BadParameter("it has no effect with --alpha, which draws no classes", param_hint="--classes")
+    if backdrop is not None and alpha is None:
+        raise typer.BadParameter("it has no effect without --alpha PART", param_hint="--backdrop")
