@@ -17,26 +17,27 @@ import numpy.typing as npt
 
 from edge_segface.errors import LabelError
 
+# Parts that touch differ clearly, also for colour-blind eyes; tests/test_labels.py simulates them.
 PART_COLOURS_RGB: dict[str, tuple[int, int, int]] = {
     "background": (0, 0, 0),
-    "neck": (198, 134, 92),
-    "skin": (236, 188, 150),
-    "cloth": (74, 98, 138),
-    "left_ear": (255, 150, 60),
+    "neck": (141, 66, 18),
+    "skin": (192, 165, 102),
+    "cloth": (69, 96, 130),
+    "left_ear": (255, 165, 12),
     "right_ear": (214, 104, 24),
-    "left_brow": (150, 92, 200),
-    "right_brow": (98, 52, 158),
-    "left_eye": (60, 200, 255),
-    "right_eye": (20, 132, 214),
-    "nose": (122, 200, 92),
-    "inner_mouth": (120, 16, 36),
-    "lower_lip": (226, 62, 92),
-    "upper_lip": (178, 30, 66),
-    "hair": (112, 72, 44),
-    "glasses": (24, 228, 190),
-    "hat": (244, 218, 60),
-    "earring": (255, 74, 220),
-    "necklace": (200, 255, 60),
+    "left_brow": (187, 94, 178),
+    "right_brow": (98, 49, 162),
+    "left_eye": (108, 185, 255),
+    "right_eye": (21, 84, 251),
+    "nose": (151, 229, 70),
+    "inner_mouth": (85, 6, 54),
+    "lower_lip": (230, 114, 158),
+    "upper_lip": (192, 21, 74),
+    "hair": (85, 49, 34),
+    "glasses": (0, 255, 179),
+    "hat": (255, 255, 108),
+    "earring": (226, 72, 255),
+    "necklace": (203, 255, 12),
 }
 
 # Names for several parts at once; a space that lacks some of them leaves those out.

@@ -13,6 +13,7 @@ from edge_segface.labels import (
     HELEN11,
     LABEL_SPACES,
     LAPA11,
+    PART_COLOURS_RGB,
     PART_GROUPS,
     LabelSpace,
     label_space,
@@ -69,6 +70,56 @@ def test_long_tail_and_palette() -> None:
     assert [CELEBAMASK19.parts[i] for i in CELEBAMASK19.long_tail] == ["glasses", "hat", "earring", "necklace"]
     for space in LABEL_SPACES.values():
         assert len(np.unique(space.palette_rgb, axis=0)) == len(space)
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+EYES = {
+    "normal": np.eye(3),
+    "protan": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deutan": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritan": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+TOUCHING = {
+    "skin": "neck left_ear right_ear left_brow right_brow left_eye right_eye nose inner_mouth lower_lip upper_lip hair "
+    "glasses hat cloth earring background",
+    "hair": "left_ear right_ear left_brow right_brow glasses hat cloth neck earring necklace background",
+    "neck": "cloth necklace left_ear right_ear earring background",
+    "upper_lip": "lower_lip inner_mouth nose",
+    "lower_lip": "inner_mouth",
+    "glasses": "nose left_eye right_eye left_brow right_brow left_ear right_ear",
+    "hat": "left_ear right_ear left_brow right_brow glasses cloth background",
+    "left_ear": "earring right_ear background",
+    "left_brow": "left_eye right_brow",
+    "left_eye": "right_eye nose",
+    "cloth": "necklace background earring",
+}
+
+
+def lab_as_seen(rgb: np.ndarray, eye: np.ndarray) -> np.ndarray:
+    """CIELAB of sRGB colours (n, 3) as an eye sees them."""
+    part = rgb / 255
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    x, y, z = (np.clip(linear @ eye.T, 0, 1) @ np.array(to_xyz).T / [0.95047, 1, 1.08883]).T
+    fx, fy, fz = (np.where(one > 0.008856, np.cbrt(one), 7.787 * one + 16 / 116) for one in (x, y, z))
+    return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=1)
+
+
+@pytest.mark.parametrize("kind", EYES)
+def test_parts_differ_for_every_kind_of_eye_most_of_all_those_that_touch(kind: str) -> None:
+    lab = lab_as_seen(np.array(list(PART_COLOURS_RGB.values())), EYES[kind])
+    seen = dict(zip(PART_COLOURS_RGB, lab, strict=True))
+    for one, others in TOUCHING.items():
+        for other in others.split():
+            assert np.linalg.norm(seen[one] - seen[other]) > 20, (one, other)
+    away = np.linalg.norm(lab[:, None] - lab[None], axis=2)
+    assert away[np.triu_indices(len(lab), 1)].min() > 12
 
 
 def test_the_command_line_offers_every_space() -> None:
