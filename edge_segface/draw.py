@@ -22,6 +22,8 @@ BOX_BGR = (80, 220, 80)
 TINTED_PARTS = ("skin", "neck", "left_ear", "right_ear", "nose")
 FADE = 0.12  # width of the strip in which a part fades out where a square cuts it, relative to the square's side
 GREY = 128  # lightness of a tint
+LUMA_BGR = (0.114, 0.587, 0.299)
+BRIGHTEST = 1.4  # largest factor by which a tint brightens one of the three colours
 
 
 def colour(class_map: ClassMap) -> UInt8Array:
@@ -220,8 +222,10 @@ def _tints(space: LabelSpace) -> UInt8Array:
     """Return the colours of classes, those of skin scaled to the lightness `GREY`."""
     table = _colours(space).copy()
     for index in np.flatnonzero(_tinted_ids(space)):
-        blue, green, red = table[index, 0].astype(float)
-        table[index, 0] = np.clip(GREY / (0.114 * blue + 0.587 * green + 0.299 * red) * table[index, 0], 0, 255)
+        colour_bgr = table[index, 0].astype(float)
+        tint = colour_bgr * GREY / (colour_bgr @ LUMA_BGR)
+        # Paler if bright skin would leave the range of colours and darken.
+        table[index, 0] = GREY + (tint - GREY) * min(1, GREY * (BRIGHTEST - 1) / (tint.max() - GREY))
     return np.asarray(table, dtype=np.uint8)
 
 

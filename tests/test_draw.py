@@ -9,18 +9,19 @@ from edge_segface.errors import ImageError, LabelError
 from edge_segface.frames import ClassMap, RoI, pasted
 from edge_segface.labels import CELEBAMASK19
 
-SKIN, HAIR, CLOTH, LIP = (CELEBAMASK19.id_of(part) for part in ("skin", "hair", "cloth", "upper_lip"))
+HAIR, CLOTH, LIP = (CELEBAMASK19.id_of(part) for part in ("hair", "cloth", "upper_lip"))
 
 
 def map_of(labels: np.ndarray) -> ClassMap:
     return ClassMap(labels, CELEBAMASK19)
 
 
+@pytest.mark.parametrize("part", ["skin", "neck", "left_ear", "nose"])
 @pytest.mark.parametrize("grey", [25, 60, 128, 220])
-def test_skin_keeps_its_lightness(grey: int) -> None:
+def test_skin_keeps_its_lightness(grey: int, part: str) -> None:
     image = np.full((60, 60, 3), grey, np.uint8)
     image[..., 2] = min(255, grey + 20)
-    labels = np.full((60, 60), SKIN, np.uint8)
+    labels = np.full((60, 60), CELEBAMASK19.id_of(part), np.uint8)
     drawn = overlay(image, map_of(labels))
     before, after = (cv2.cvtColor(one, cv2.COLOR_BGR2GRAY).astype(float).mean() for one in (image, drawn))
     assert after == pytest.approx(before, abs=0.06 * 255 if grey > 200 else 8)
@@ -59,6 +60,21 @@ def test_a_square_that_ends_between_two_pixels_fades_too(shift: float) -> None:
     last = int(np.flatnonzero(labels.any(axis=1))[-1])
     faded = np.abs(overlay(image, map_of(labels), squares=[square]).astype(int) - 90).sum(axis=2)
     assert faded[last - 1, 100] < 0.2 * faded[100, 100]
+
+
+def test_of_two_squares_the_one_that_goes_on_counts() -> None:
+    image = np.full((200, 200, 3), 90, np.uint8)
+    labels = np.zeros((200, 200), np.uint8)
+    labels[60:190, 60:140] = CLOTH
+    inner, outer = RoI((99.5, 99.5), 100), RoI((99.5, 119.5), 140)
+    both = overlay(image, map_of(labels), squares=[inner, outer])
+    assert np.array_equal(both[100:160], overlay(image, map_of(labels))[100:160])
+
+
+def test_nothing_is_drawn_without_opacity(portrait: np.ndarray) -> None:
+    labels = np.zeros(portrait.shape[:2], np.uint8)
+    labels[20:80, 20:300] = HAIR
+    assert np.array_equal(overlay(portrait, map_of(labels), 0.0), portrait)
 
 
 @pytest.mark.parametrize("size_hw", [(240, 320), (2160, 3840)])

@@ -105,6 +105,7 @@ def test_class_map_answers_by_part() -> None:
     assert np.array_equal(class_map.mask("l_eye"), class_map.mask("left_eye"))
     with pytest.raises(ImageError, match=r"ids outside lapa11 \(found: 14\)"):
         ClassMap(labels, LAPA11)
+    assert class_map.only("hair", "eyes").labels.tolist() == [[0, 0, 14, 14], [14, 0, 8, 0]]
     assert list(class_map.shares()) == ["background", "hair", "skin", "left_eye"]
     assert class_map.shares()["skin"] == 1 / 8
     assert class_map.to_space(LAPA11, drop_missing=True).labels.tolist() == [[0, 0, 10, 10], [10, 1, 5, 0]]

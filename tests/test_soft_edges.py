@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -51,13 +54,49 @@ def test_growing_moves_the_edge_by_pixels() -> None:
     areas = [float(soft_alpha(disc(50), feather=4, grow=grow).sum()) for grow in (-6, -3, 0, 3, 6)]
     radii = np.sqrt(np.array(areas) / np.pi)
     assert np.diff(radii) == pytest.approx(3, abs=0.3)
+    hard = soft_alpha(disc(50), feather=0)
+    assert abs(float(soft_alpha(disc(50), feather=4).sum() - hard.sum())) < 0.01 * hard.sum()
     assert radii[2] == pytest.approx(50, abs=0.5)
 
 
-def test_without_a_feather_the_mask_stays_hard() -> None:
-    assert np.array_equal(soft_alpha(disc(50), feather=0), disc(50))
-    with pytest.raises(InputError, match="cannot be negative"):
-        soft_alpha(disc(50), feather=-1)
+def test_growing_moves_a_guided_edge_by_as_many_pixels(photo: tuple[np.ndarray, np.ndarray]) -> None:
+    steps = (-20, -6, -3, -0.5, 0, 0.5, 3, 6, 20)
+    alphas = [soft_alpha(disc(50), photo[0], feather=8, grow=grow) for grow in steps]
+    radii = np.sqrt([alpha.sum() / np.pi for alpha in alphas])
+    assert radii - radii[steps.index(0)] == pytest.approx(np.array(steps), rel=0.15, abs=0.15)
+    for smaller, larger in pairwise(alphas):
+        assert (smaller <= larger + 1e-6).all()
+
+
+def test_a_probability_keeps_its_softness_within_the_edge() -> None:
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    chance = (1 / (1 + np.exp((np.hypot(x, y) - 50) / 2))).astype(np.float32)
+    alpha = soft_alpha(chance, feather=8)
+    assert np.abs(alpha - chance).max() < 0.03
+    assert set(np.unique(alpha[disc(30)])) == {1}
+    assert not alpha[~disc(68)].any()
+
+
+def test_without_a_feather_the_mask_stays_hard(photo: tuple[np.ndarray, np.ndarray]) -> None:
+    for image in (None, photo[0]):
+        assert np.array_equal(soft_alpha(disc(50), image, feather=0), disc(50))
+    assert soft_alpha(disc(50), feather=0, grow=5).sum() == pytest.approx(disc(55).sum(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"feather": -1}, "must be a number of pixels, 0 or more"),
+        ({"feather": float("nan")}, "must be a number of pixels"),
+        ({"grow": float("inf")}, "finite number of pixels"),
+        ({"image_bgr": np.zeros((SIZE, 90, 3), np.uint8)}, r"same size .*found: \(160, 90, 3\) and \(160, 160\)"),
+    ],
+)
+def test_what_cannot_be_an_edge(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        soft_alpha(disc(50), **options)
+    with pytest.raises(InputError, match="boolean or float"):
+        soft_alpha(disc(50).astype(np.uint8))
 
 
 def test_an_absent_part_is_transparent_and_a_full_one_opaque(portrait: np.ndarray) -> None:
@@ -76,7 +115,7 @@ def test_large_images_take_little_more_memory_than_their_alpha() -> None:
     image = np.full((3000, 4000, 3), 127, np.uint8)
     tracemalloc.start()
     alpha = soft_alpha(mask, image)
-    assert tracemalloc.get_traced_memory()[1] < 40 * alpha.size
+    assert tracemalloc.get_traced_memory()[1] < 25 * alpha.size
     tracemalloc.stop()
 
 
