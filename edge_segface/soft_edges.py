@@ -40,7 +40,7 @@ def soft_alpha(
     """
     _check(inside, image_bgr, feather, grow)
     alpha = np.zeros(inside.shape, dtype=np.float32)
-    hard = inside if inside.dtype == np.bool_ else inside > 0.5
+    hard: Mask = np.ascontiguousarray(inside > 0.5)
     x, y, width, height = cv2.boundingRect(hard.view(np.uint8))
     if not width:
         return alpha
@@ -103,7 +103,7 @@ def signed_distance(inside: Mask) -> FloatMap:
         return np.full(inside.shape, max(inside.shape), dtype=np.float32)
     mask = np.ascontiguousarray(inside).view(np.uint8)
     within = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), dtype=np.float32)
-    without = np.asarray(cv2.distanceTransform(cv2.bitwise_xor(mask, 1), cv2.DIST_L2, 3), dtype=np.float32)
+    without = np.asarray(cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3), dtype=np.float32)
     within -= without
     within -= mask - np.float32(0.5)
     return within
@@ -138,10 +138,10 @@ def guided_at(guide_bgr: Bytes, start: FloatMap, at: tuple[Indices, ...], *, rad
     height, width = start.shape
     shrink = max(1.0, radius / WINDOW, max(height, width) / FILTER_SIDE)
     small_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    colour = cv2.resize(guide_bgr, small_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    colour = cv2.resize(guide_bgr, small_wh, interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
     value = np.asarray(cv2.resize(start, small_wh, interpolation=cv2.INTER_AREA), dtype=np.float32)
     lines = _linear_in_colour(colour, value, 2 * max(1, round(radius / shrink)) + 1)
-    rows, columns = ((one + 0.5) * small / size - 0.5 for one, small, size in zip(at, small_wh[::-1], start.shape, strict=True))
+    rows, columns = (at[0] + 0.5) * small_wh[1] / height - 0.5, (at[1] + 0.5) * small_wh[0] / width - 0.5
     slopes_and_offset = _interpolated(lines, columns, rows)
     result = slopes_and_offset[:, 3]
     result += (slopes_and_offset[:, :3] * guide_bgr[at]).sum(axis=1) / 255
@@ -187,7 +187,7 @@ def _largest_area(inside: Mask) -> float:
     small_wh = tuple(max(1, round(side / shrink)) for side in inside.shape[::-1])
     small = cv2.resize(inside.view(np.uint8), small_wh, interpolation=cv2.INTER_NEAREST)
     areas = cv2.connectedComponentsWithStats(small)[2][1:, cv2.CC_STAT_AREA]
-    return float(areas.max(initial=1)) * shrink**2
+    return float(areas.max(initial=1) * shrink**2)
 
 
 def probability(logits: npt.NDArray[np.floating], ids: Sequence[int]) -> FloatMap:

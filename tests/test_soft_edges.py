@@ -96,7 +96,7 @@ def test_what_cannot_be_an_edge(options: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         soft_alpha(disc(50), **options)
     with pytest.raises(InputError, match="boolean or float"):
-        soft_alpha(disc(50).astype(np.uint8))
+        soft_alpha(disc(50).astype(np.uint8))  # type: ignore[arg-type]
 
 
 def test_an_absent_part_is_transparent_and_a_full_one_opaque(portrait: np.ndarray) -> None:

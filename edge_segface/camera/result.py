@@ -18,7 +18,7 @@ from edge_segface.frames import ClassMap, Frame, UInt8Array
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """What is drawn over the frames: all `classes` if None. With `alpha`, only that part is shown, before a backdrop."""
+    """What is drawn over the frames: all `classes` if None. With `alpha` only that part is shown, on the backdrop."""
 
     opacity: float = 0.6
     classes: tuple[str, ...] | None = None

@@ -436,7 +436,7 @@ def test_a_folder_with_a_broken_image_is_parsed_and_the_exit_code_says_so(tmp_pa
     assert (report["frames"], report["skipped"], report["failure"]) == (2, 1, None)
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "c.png"]
     again = run_cli(*arguments)
-    assert_one_line_error(again, "already holds 2 PNG files", "--overwrite", beside="source: ")
+    assert_one_line_error(again, "already holds 2 PNG files", "--overwrite", beside=("source: ", "skipped: "))
     (tmp_path / "masks" / "000004.png").write_bytes(b"of an earlier run")
     assert run_cli(*arguments, "--overwrite").returncode == 1
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "c.png"]
