@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_segface.camera.presenter import Presenter
 from edge_segface.camera.reader import SourceReader
+from edge_segface.camera.recording import Recording
 from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.sinks import Sink, Window
 from edge_segface.camera.sources import Source
@@ -65,7 +66,7 @@ class CameraLoop:
         check_has_labels(self.parser.spec)
         self.parser.space.ids_of(*(self.settings.draw.classes or ()), *filter(None, [self.settings.draw.alpha]))
         self.stats = LoopStats()
-        self._failure: str | None = None  # what ended the source early
+        self._failures: list[str] = []  # what ended the source or a sink early
         self._stabiliser = Stabiliser(len(self.parser.space)) if self.settings.stabilise else None
         self._tracker = FaceTracker(
             self.parser,
@@ -83,7 +84,7 @@ class CameraLoop:
             self.on_message(f"source: {reader.description}")
             sinks = list(self.open_sinks(reader))
             windows = [sink for sink in sinks if isinstance(sink, Window)]
-            presenter = Presenter(sinks, self.stats, self.stop, self.on_message) if sinks else None
+            presenter = Presenter(sinks, self.stats, self.stop, self._fail) if sinks else None
             self._loop(reader, presenter, windows)
         except KeyboardInterrupt:
             self.on_message("stopping")
@@ -106,8 +107,7 @@ class CameraLoop:
             except EdgeSegfaceError as error:
                 if not self.stats.frames:
                     raise
-                self._failure = str(error)  # a truncated file: what was read of it counts
-                self.on_message(self._failure)
+                self._fail(str(error))  # a truncated file: what was read of it counts
                 return
             self.stats.waited_s += time.perf_counter() - start
             if frame is not None:
@@ -116,6 +116,10 @@ class CameraLoop:
                 return
             if not all(window.refresh() for window in windows):
                 return
+
+    def _fail(self, text: str) -> None:
+        self._failures.append(text)
+        self.on_message(text)
 
     def _parse(self, frame: Frame, reader: SourceReader, presenter: Presenter | None) -> None:
         now_s = frame.captured_at_s if reader.live else frame.index / reader.fps
@@ -141,10 +145,11 @@ class CameraLoop:
             **self.stats.report(),
             "dropped": reader.dropped,
             "skipped": reader.skipped,
-            "failure": self._failure,
+            "failure": "; ".join(self._failures) or None,
             "reconnects": reader.reconnects,
             "searches": self._tracker.searches,
             "flicker_percent": self._stabiliser.flicker.report() if self._stabiliser else None,
             "sinks": [sink.name for sink in sinks],
+            "recording": next((sink.report() for sink in sinks if isinstance(sink, Recording)), None),
             "machine": machine_info(),
         }

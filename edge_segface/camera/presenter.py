@@ -20,9 +20,9 @@ class Presenter:
     """Passes results to the sinks. `failed` is an unexpected error that ended it; the sinks are closed in any case."""
 
     def __init__(
-        self, sinks: Sequence[Sink], stats: LoopStats, stop: threading.Event, on_message: Callable[[str], None]
+        self, sinks: Sequence[Sink], stats: LoopStats, stop: threading.Event, on_failure: Callable[[str], None]
     ) -> None:
-        self._sinks, self._stats, self._stop, self._on_message = list(sinks), stats, stop, on_message
+        self._sinks, self._stats, self._stop, self._on_failure = list(sinks), stats, stop, on_failure
         self.failed: BaseException | None = None
         self._waiting: queue.Queue[FrameResult | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="presenter", daemon=True)
@@ -72,15 +72,20 @@ class Presenter:
             self._stop.set()
         finally:
             for sink in self._sinks:
-                try:
-                    sink.close()
-                except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
-                    self.failed = self.failed or error
+                self._close(sink)
 
     def _show(self, sink: Sink, result: FrameResult) -> None:
         try:
             sink.show(result)
         except EdgeSegfaceError as error:
-            self._on_message(str(error))
-            sink.close()
+            self._on_failure(str(error))
             self._sinks.remove(sink)
+            self._close(sink)
+
+    def _close(self, sink: Sink) -> None:
+        try:
+            sink.close()
+        except EdgeSegfaceError as error:
+            self._on_failure(str(error))
+        except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
+            self.failed = self.failed or error

@@ -81,8 +81,6 @@ class SourceReader:
                     continue
                 index += 1
                 self._hand_over(frame)
-            if self.skipped and not index:
-                raise SourceError(f"no frame of {self.description} can be read", found=f"{self.skipped} unreadable")
         except BaseException as error:  # noqa: BLE001 - raised again by `next` in the thread that waits
             self._error = error
         finally:

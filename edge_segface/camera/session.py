@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from edge_segface.camera.sinks import Masks, Sink, Window, has_display
 from edge_segface.camera.sources import CameraRequest, open_source
 from edge_segface.camera.sources.base import redact_credentials
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo
+from edge_segface.errors import SinkError
 from edge_segface.face.parser import FaceParser
 from edge_segface.signals import stop_on_signal
 
@@ -42,11 +44,25 @@ def run_webcam(
     status: Callable[[CameraLoop], AbstractContextManager[None]],
 ) -> dict[str, Any]:
     """Run until the source ends, or Ctrl-C, SIGTERM or `q` stop it, and return the report."""
+    check_outputs_apart(outputs, source)
     messages = LastMessage(on_message)
     sinks = partial(open_sinks, parser, outputs, messages)
     loop = CameraLoop(parser, partial(open_source, source, request), sinks, settings, messages, request.stop)
     with status(loop), stop_on_signal(request.stop.set):
         return loop.run()
+
+
+def check_outputs_apart(outputs: Outputs, source: str) -> None:
+    """Raise if an output would replace its own source, or if masks would be read as images by the next run."""
+    file = source.removeprefix("file://")
+    if outputs.record is not None and is_same(outputs.record, file):
+        raise SinkError(f"{file} would be recorded onto itself", remedy="name another file")
+    if outputs.masks is not None and is_same(outputs.masks, file):
+        raise SinkError(f"the masks would be among the images in {file}", remedy="name another folder")
+
+
+def is_same(path: Path, text: str) -> bool:
+    return os.path.exists(path) and os.path.exists(text) and os.path.samefile(path, text)
 
 
 def open_sinks(parser: FaceParser, outputs: Outputs, on_message: LastMessage, reader: SourceReader) -> list[Sink]:

@@ -6,23 +6,23 @@ A failing sink is removed; the loop continues.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import cv2
 
 from edge_segface.camera.result import FrameResult
-from edge_segface.errors import SinkError
-from edge_segface.files import make_folder
+from edge_segface.errors import SinkError, first_line
+from edge_segface.files import make_folder, write_error
 from edge_segface.frames import UInt8Array
 from edge_segface.image_io import write_image
 from edge_segface.soft_edges import as_uint8
 
 ESCAPE = 27
+MASK_LIST = "masks.txt"  # in the folder of masks: their names, one a line
 
 
 class Sink(Protocol):
@@ -92,30 +92,62 @@ def check_display() -> None:
 class Masks:
     """Writes one PNG per frame: class ids, or the alpha of a part that is cut out.
 
-    Masks of images have the images' names, others the number of their frame. A folder with PNG files of an earlier run
-    is refused unless it may be overwritten; its numbered masks are then removed, so that none passes for a new one.
+    Masks of images have the images' names, others the number of their frame. The folder must not hold other PNG files.
+    With `overwrite` it may hold masks of an earlier run, all of which are removed: a list beside them names them.
     """
 
     name = "masks"
     draws = False
 
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
+        self._folder, self._list = folder, folder / MASK_LIST
+        self._old = listed_masks(self._list) if overwrite else []
         make_folder(folder)
-        self._folder = folder
-        old = sorted(folder.glob("*.png"))
-        if old and not overwrite:
-            raise SinkError(
-                f"{folder} already holds {len(old)} PNG files", found=old[0].name,
-                remedy="name another folder, or add --overwrite",
-            )  # fmt: skip
-        for path in old:
-            if re.fullmatch(r"\d{6}", path.stem):
-                path.unlink()
+        check_no_other_png(folder, set(self._old), overwrite=overwrite)
+        self._names: TextIO | None = None
 
     def show(self, result: FrameResult) -> None:
-        name = result.frame.name or f"{result.frame.index:06d}"
+        try:
+            names = self._names or self._begin()
+            file_name = f"{result.frame.name or f'{result.frame.index:06d}'}.png"
+            names.write(file_name + "\n")
+            names.flush()
+        except OSError as error:
+            raise write_error(self._list, error) from error
         labels = result.class_map.labels if result.alpha is None else as_uint8(result.alpha)
-        write_image(labels, self._folder / f"{name}.png")
+        write_image(labels, self._folder / file_name)
 
     def close(self) -> None:
-        pass
+        if self._names is not None:
+            self._names.close()
+
+    def _begin(self) -> TextIO:
+        """Remove the earlier run's masks and begin the list of this one's."""
+        for path in self._old:
+            path.unlink(missing_ok=True)
+        self._names = open(self._list, "w", encoding="utf-8")  # noqa: SIM115
+        return self._names
+
+
+def listed_masks(names: Path) -> list[Path]:
+    """Return the masks that an earlier run listed and that are still there."""
+    try:
+        listed = names.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise SinkError(f"cannot read {names}", found=first_line(error), remedy="name another folder") from error
+    return [path for name in listed if is_plain_png(name) and (path := names.with_name(name)).is_file()]
+
+
+def is_plain_png(name: str) -> bool:
+    return name == Path(name).name and name.lower().endswith(".png")
+
+
+def check_no_other_png(folder: Path, masks: set[Path], *, overwrite: bool) -> None:
+    others = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png" and path not in masks)
+    if not others:
+        return
+    ours = (folder / MASK_LIST).exists() and not overwrite
+    remedy = "name another folder, or add --overwrite" if ours else "name another folder: --overwrite keeps such files"
+    raise SinkError(f"{folder} already holds {len(others)} PNG files", found=others[0].name, remedy=remedy)

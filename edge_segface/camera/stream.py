@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from itertools import count
 
 from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sources import CameraRequest, open_source
@@ -22,6 +21,8 @@ def parse_stream(
 ) -> Iterator[FrameResult]:
     """Yield every frame of a source, named as for `edge-segface webcam`, until the source ends or fails.
 
+    An unreadable one of several images is skipped with a warning.
+
     Examples:
         >>> result = next(parse_stream("demo", FaceParser("edge-256")))
         >>> result.class_map.labels.shape
@@ -29,8 +30,9 @@ def parse_stream(
         >>> image_bgr, class_map, faces = result
     """
     stream, tracker, watch = open_source(source, request), FaceTracker(parser, max_faces=max_faces), Stopwatch()
+    index = 0
     try:
-        for index in count():
+        while True:
             try:
                 image = stream.read()
             except FrameError as error:
@@ -43,5 +45,6 @@ def parse_stream(
             faces = tracker.update(image, now_s, watch, frames_independent=stream.frames_independent)
             class_map = merged_class_map(faces, image.shape[:2], parser.space)
             yield FrameResult(Frame(image, index, captured_at_s, stream.frame_name), class_map, faces)
+            index += 1
     finally:
         stream.close()

@@ -137,13 +137,13 @@ def webcam(
     ] = None,
     save_masks: Annotated[
         Path | None,
-        typer.Option(help="Folder for one PNG of class ids per frame.", rich_help_panel=OUTPUT),
+        typer.Option(help="Folder for one PNG of class ids per frame, named as the images.", rich_help_panel=OUTPUT),
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace an existing recording, and the masks of an earlier run.",
+            help="Replace an existing recording, and remove all masks of the earlier run in the folder.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,

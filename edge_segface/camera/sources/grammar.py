@@ -12,7 +12,7 @@ from edge_segface.camera.sources.files import ImageSource, VideoSource, is_image
 from edge_segface.camera.sources.gstreamer import GstSource, has_element
 from edge_segface.camera.sources.opencv import check_video_device, open_opencv_camera, open_opencv_stream
 from edge_segface.camera.sources.pipelines import csi_pipelines, rtsp_pipelines, usb_pipeline, user_pipeline
-from edge_segface.errors import SourceError
+from edge_segface.errors import SourceError, did_you_mean, first_line
 from edge_segface.frames import MAX_SIDE, MIN_SIDE
 
 MAX_LENGTH = 1000  # characters of a file name or pattern
@@ -67,12 +67,21 @@ def open_rtsp(url: str, stop: threading.Event) -> Source:
 
 def open_files(text: str) -> Source:
     """Open a video, an image, or a folder or glob of images."""
-    if is_image_source(text):
-        return ImageSource(text)
     path = Path(text)
-    if not path.exists():
-        raise SourceError(f"{text} does not exist", remedy=f"use {GRAMMAR}")
-    return VideoSource(path)
+    try:
+        is_missing = not path.exists() and not any(character in text for character in "*?[")
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise SourceError(f"{text[:80]!r} is not a valid source", found=first_line(error)) from error
+    if is_missing:
+        raise SourceError(f"{text} does not exist", remedy=f"{similar_file(path)}use {GRAMMAR}")
+    return ImageSource(text) if is_image_source(text) else VideoSource(path)
+
+
+def similar_file(path: Path) -> str:
+    """Return `did you mean X? ` for the file beside a missing one whose name is most similar, or nothing."""
+    if not path.parent.is_dir():
+        return ""
+    return did_you_mean(path.name, [item.name for item in path.parent.iterdir()])
 
 
 def size_from(text: str) -> tuple[int, int]:

@@ -26,10 +26,8 @@ class GstSource:
     own pipeline loses none unless it is live, and then they are counted.
     """
 
-    live = True
     frames_independent = False
     frame_name: str | None = None
-    fps = 30.0
 
     def __init__(
         self,
@@ -42,7 +40,7 @@ class GstSource:
         self._title, self._endless = title, endless
         usable = usable_pipelines(title, pipelines)
         self._process, first = start_first_working(usable, stop or threading.Event(), leaky=endless)
-        self.live = endless or self._process.is_live()
+        self.live, self.fps = endless or self._process.is_live(), self._process.fps
         self._first: UInt8Array | None = first
         height, width = first.shape[:2]
         self.description = f"{title}, {width}x{height}, by GStreamer ({self._process.name})"

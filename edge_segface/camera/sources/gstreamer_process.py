@@ -20,13 +20,15 @@ from contextlib import suppress
 import numpy as np
 
 from edge_segface.camera.sources.pipelines import Pipeline
-from edge_segface.camera.sources.y4m import FRAME_START, STREAM_START, I420Layout, size_from_header
+from edge_segface.camera.sources.y4m import FRAME_START, STREAM_START, I420Layout, fps_from_header, size_from_header
 from edge_segface.errors import SourceError
 from edge_segface.frames import UInt8Array
 
 PIPE_BYTES = 1 << 20
 EXIT_S = 5.0  # for a process to exit after it has closed its pipe
 POLL_S = 0.1  # between checks for `stop` and for the timeout
+STATE_S = 2.0  # for gst-launch-1.0 to print whether the pipeline is live, which it does before the first frame
+LIVE, NOT_LIVE = "Pipeline is live", "Pipeline is PREROLLING"
 OUTPUT_LINES = 60  # of the process's own output that are kept
 QUEUE = ["!", "queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0"]
 NEWEST_ONLY = ["leaky=downstream"]
@@ -50,13 +52,17 @@ class GStreamerProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_end,),
                 start_new_session=True,  # so that Ctrl-C reaches this program only, which ends the process
+                env={**os.environ, "LANGUAGE": "C"},  # messages in English
                 text=True,
                 errors="replace",
             )
         finally:
             os.close(write_end)
         self._pipe = open(read_end, "rb", buffering=0)  # noqa: SIM115
+        self.fps = 30.0
         self._layout: I420Layout | None = None
+        self._live = True
+        self._state_known = threading.Event()
         self._timeout_s = self._deadline_s = 0.0
         self._output: deque[str] = deque(maxlen=OUTPUT_LINES)
         self._output_reader = threading.Thread(target=self._collect_output, name="gstreamer", daemon=True)
@@ -80,13 +86,8 @@ class GStreamerProcess:
 
     def is_live(self) -> bool:
         """Return whether the pipeline runs by a clock of its own, as cameras do; GStreamer says so when it starts."""
-        deadline_s = time.monotonic() + EXIT_S
-        while time.monotonic() < deadline_s:
-            output = " ".join(self._output)
-            if "is live" in output or "PREROLL" in output:
-                return "is live" in output
-            time.sleep(POLL_S / 10)
-        return True
+        self._state_known.wait(STATE_S)
+        return self._live
 
     def close(self) -> None:
         self._pipe.close()
@@ -109,6 +110,7 @@ class GStreamerProcess:
         size_wh = size_from_header(line)
         if size_wh is None:
             raise self._error("does not report a frame size")
+        self.fps = fps_from_header(line) or self.fps
         return I420Layout(*size_wh)
 
     def _read(self, count: int) -> UInt8Array | None:
@@ -145,6 +147,10 @@ class GStreamerProcess:
         assert self.popen.stdout is not None
         for line in self.popen.stdout:
             self._output.append(line.strip())
+            if line.startswith((LIVE, NOT_LIVE)):
+                self._live = line.startswith(LIVE)
+                self._state_known.set()
+        self._state_known.set()
 
     def _error(self, what: str, remedy: str = "") -> SourceError:
         """An error that quotes the first lines that the process printed about it."""

@@ -11,12 +11,19 @@ import numpy as np
 from edge_segface.frames import UInt8Array
 
 STREAM_START, FRAME_START = b"YUV4MP", b"FRAME\n"  # of the same length, so either can be read first
-SIZE = re.compile(rb" W(\d+) H(\d+)")
+SIZE, RATE = re.compile(rb" W(\d+) H(\d+)"), re.compile(rb" F(\d+):(\d+)")
 
 
 def size_from_header(line: bytes) -> tuple[int, int] | None:
     found = SIZE.search(line)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def fps_from_header(line: bytes) -> float | None:
+    """Return the nominal frame rate, or None if the stream states none or an implausible one."""
+    found = RATE.search(line)
+    fps = int(found[1]) / int(found[2]) if found and int(found[2]) else 0.0
+    return fps if 1 <= fps <= 1000 else None
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,10 @@ def print_loop(report: dict[str, Any]) -> None:
     stdout.print(f"paper        {_fps(report['paper_fps'])} FPS (SegFace MobileNetV3 at 512; machine not stated)")
     faces = "" if report["faces_per_frame"] is None else f", {report['faces_per_frame']} faces per frame"
     stdout.print(f"{report['frames']} frames in {report['seconds']:.1f} s{faces}; bound by: {report['bound_by']}")
+    if (recording := report["recording"]) and recording["frames"]:
+        say(f"recorded {recording['frames']} frames in {recording['file']}, {recording['codec']}")
     lost = {
+        "skipped": "unreadable images skipped",
         "dropped": "frames dropped for newer ones",
         "unshown": "frames parsed but not shown",
         "reconnects": "reconnects",
