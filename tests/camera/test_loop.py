@@ -294,7 +294,7 @@ def test_a_picture_changes_its_size_while_it_is_recorded(
 
     report = CameraLoop(parser, partial(open_source, str(tmp_path / "in")), sinks).run()
     assert report["frames"] == frames_in(out) == 4
-    shapes = [read_png(path).shape for path in sorted(masks.iterdir())]
+    shapes = [read_png(path).shape for path in sorted(masks.glob("*.png"))]
     assert shapes == [(352, 352), (360, 640), (4320, 7680), (300, 200)]
 
 
@@ -419,7 +419,7 @@ def test_webcam_command(tmp_path: Path) -> None:
     written = json.loads(report.read_text())
     assert {"engine_fps", "glass_to_result_fps", "stages_ms", "dropped", "paper_fps"} <= set(written)
     assert written["flicker_percent"]["without"] >= 0
-    assert len(list(masks.iterdir())) == frames_in(tmp_path / "r.mkv") == 12
+    assert len(list(masks.glob("*.png"))) == frames_in(tmp_path / "r.mkv") == 12
     ids = read_png(masks / "000011.png")
     assert CELEBAMASK19.id_of("nose") in ids
 
@@ -434,19 +434,26 @@ def test_a_folder_with_a_broken_image_is_parsed_and_the_exit_code_says_so(tmp_pa
     assert "b.png is not a readable image" in result.stderr
     report = json.loads((tmp_path / "r.json").read_text())
     assert (report["frames"], report["skipped"], report["failure"]) == (2, 1, None)
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "c.png"]
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "c.png", "masks.txt"]
     again = run_cli(*arguments)
-    assert_one_line_error(again, "already holds 2 PNG files", "--overwrite", beside=("source: ", "skipped: "))
-    (tmp_path / "masks" / "000004.png").write_bytes(b"of an earlier run")
+    assert_one_line_error(again, "already holds 2 PNG files", "add --overwrite", beside=("source: ", "skipped: "))
+    (tmp_path / "in" / "c.png").unlink()
     assert run_cli(*arguments, "--overwrite").returncode == 1
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "c.png"]
-    write_image(portrait, tmp_path / "text.png")
-    (tmp_path / "text.png").write_bytes(b"no image")
-    assert_one_line_error(
-        run_cli("webcam", "--headless", "--source", tmp_path / "text.png"),
-        "can be read",
-        beside=("source: ", "skipped: "),
-    )
+    assert sorted(path.name for path in (tmp_path / "masks").glob("*.png")) == ["a.png"]
+
+
+def test_outputs_never_replace_their_source(tmp_path: Path, portrait: np.ndarray) -> None:
+    image, video = tmp_path / "in" / "000001.png", write_video(tmp_path / "v.mp4", 3)
+    write_image(portrait, image)
+    before = image.read_bytes(), video.read_bytes()
+    for arguments, words in (
+        (["--source", tmp_path / "in", "--save-masks", tmp_path / "in"], "the masks would be among the images"),
+        (["--source", image, "--save-masks", tmp_path / "in"], "already holds 1 PNG files"),
+        (["--source", video, "--record", video], "would be recorded onto itself"),
+    ):
+        result = run_cli("webcam", "--headless", "--overwrite", *arguments)
+        assert_one_line_error(result, words, beside="source: ")
+    assert (image.read_bytes(), video.read_bytes()) == before
 
 
 def test_a_part_is_cut_out_with_soft_edges(tmp_path: Path, portrait: np.ndarray) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
+import re
 import resource
-import signal
+import shutil
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,12 +17,19 @@ import av
 import numpy as np
 import pytest
 
-from edge_segface.camera.recording import Recording, can_encode, letterbox
+from edge_segface.camera import encoders, gstreamer_encoder
+from edge_segface.camera.encoders import Shape
+from edge_segface.camera.gstreamer_encoder import GstCodec, GstEncoder
+from edge_segface.camera.recording import Recording, letterbox
 from edge_segface.camera.result import FrameResult
+from edge_segface.camera.sources import open_source
+from edge_segface.camera.sources.gstreamer import has_element
+from edge_segface.camera.video_file import TICK_S
 from edge_segface.errors import SinkError
 from edge_segface.frames import ClassMap, Frame
 from edge_segface.labels import CELEBAMASK19
-from tests.conftest import CHROMIUM, run_cli
+from tests.conftest import CHROMIUM, ROOT, run_cli
+from tests.support.video_files import all_of
 
 SUFFIXES = [".mp4", ".mkv", ".mov", ".avi"]
 
@@ -66,21 +72,30 @@ def test_a_live_source_plays_as_fast_as_it_was_filmed(tmp_path: Path) -> None:
     assert times == pytest.approx([0.0, 0.2, 0.5, 5.5, 5.6], abs=0.01)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_kill_loses_about_a_second(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_our_own_recordings_of_live_sources_count_as_complete(tmp_path: Path, suffix: str) -> None:
+    recording = Recording(tmp_path / f"live{suffix}", 30, live=True)
+    for index in range(12):
+        recording.show(result(20 * index, index, 0.2 * index))
+    recording.close()
+    frames = all_of(open_source(str(recording.path)))  # MKV announces 2.2 s of 30 frames each, and AVI repeats frames
+    assert len(frames) == (12 if suffix == ".mkv" else 67)
+    levels = [round(float(frame.mean())) for frame in frames]
+    assert levels == sorted(levels)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_kill_loses_at_most_about_a_second(tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"r{suffix}"
-    command = [sys.executable, "-m", "edge_segface", "webcam", "--headless", "--source", "demo", "--record", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and (not out.exists() or out.stat().st_size < 300_000):
-            time.sleep(0.1)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    frames = frames_of(out)
-    assert len(frames) >= 30
-    assert all(level > 20 for _, level in frames)
+    command = [sys.executable, "-m", "tests.camera.record_and_print", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        times = [float(next(process.stdout)) for _ in range(80)]
+        process.kill()
+        times += map(float, process.stdout)
+    decoded = [at_s for at_s, _ in frames_of(out)]
+    assert times[-1] - 1.1 < decoded[-1] <= times[-1] + 0.1
+    assert len(decoded) == round(30 * decoded[-1]) + 1
 
 
 def test_key_frames_come_every_second(tmp_path: Path) -> None:
@@ -127,45 +142,140 @@ def test_odd_sizes_and_changing_ones_fit(tmp_path: Path) -> None:
 def test_a_write_that_fails_ends_the_recording_and_not_the_loop(tmp_path: Path) -> None:
     out = tmp_path / "r.mp4"
 
-    def limit_file_size() -> None:  # as a full disk does, every write beyond it fails
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    def limit_file_size() -> None:  # as on a full disk, every write beyond it fails
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 
     ended = run_cli(
         *("webcam", "--headless", "--source", "demo", "--frames", 90, "--record", out), preexec_fn=limit_file_size
     )
-    assert ended.returncode == 0, ended.stderr
-    assert "the recording" in ended.stderr
-    assert "ends (found:" in ended.stderr
+    assert ended.returncode == 1, ended.stderr
+    assert re.search(r"the recording .*r\.mp4 ends after \d+ frames \(found: .*File too large", ended.stderr)
     assert "Traceback" not in ended.stderr
-    assert len(frames_of(out)) > 5
+    assert "90 frames in" in ended.stdout
+    assert len(frames_of(out)) >= 30
+
+
+def test_a_disk_that_fills_up_at_the_end_leaves_what_plays(tmp_path: Path) -> None:
+    before = threading.active_count()
+    recording = Recording(tmp_path / "r.mp4", 10, live=False)
+    for index in range(31):
+        recording.show(result(4 * index, index, 0.0))
+    assert recording._video is not None
+    recording._video._file.freeze()  # before the index is written
+    with pytest.raises(SinkError, match="ends after 31 frames"):
+        recording.close()
+    recording.close()
+    assert len(frames_of(recording.path)) == 30  # whose fragments were complete
+    assert threading.active_count() == before
+
+
+def test_a_finished_file_has_an_index_for_seeking(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "r.mp4", 30, live=False)
+    for index in range(100):
+        recording.show(result(2 * index, index, 0.0))
+    recording.close()
+    with av.open(str(recording.path)) as container:
+        assert container.streams.video[0].frames == 100
+    assert recording.report() == {"file": str(recording.path), "codec": "H.264 by libx264", "frames": 100}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_colours_stay(tmp_path: Path, suffix: str) -> None:
+    recording = Recording(tmp_path / f"r{suffix}", 30, live=False)
+    colour = (40, 180, 90)
+    image = np.full((48, 64, 3), colour, np.uint8)
+    nothing = ClassMap(np.zeros((48, 64), np.uint8), CELEBAMASK19)
+    recording.show(FrameResult(Frame(image, 0, 0.0), nothing, []))
+    recording.close()
+    with av.open(str(recording.path)) as container:
+        frame = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    assert np.abs(frame.astype(int) - colour).max() < 8
 
 
 def test_an_encoder_without_its_hardware_is_not_chosen() -> None:
-    assert can_encode("libx264", (64, 48))
-    assert not can_encode("h264_v4l2m2m", (64, 48)) or Path("/dev/video11").exists()
+    shape = Shape((64, 48), Fraction(30), TICK_S)
+    assert encoders.works(encoders.X264, shape)
+    assert not encoders.works(encoders.V4L2, shape) or Path("/dev/video11").exists()
+    assert not encoders.works(encoders.Codec("no_such_encoder"), shape)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_an_encoder_with_its_parameters_in_the_stream_gives_files_that_play(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_v4l2 = replace(encoders.X264, options={"tune": "zerolatency"}, in_band=True)
+    monkeypatch.setattr(encoders, "HARDWARE", (as_v4l2,))
+    recording = Recording(tmp_path / f"r{suffix}", 30, live=False)
+    for index in range(40):
+        recording.show(result(6 * index, index, 0.0))
+    recording.close()
+    assert len(frames_of(recording.path)) == 40
+
+
+OPENH264 = GstCodec("openh264enc", "openh264enc bitrate={bit_rate} gop-size={interval}")
+needs_openh264 = pytest.mark.skipif(
+    not has_element("openh264enc"), reason="openh264enc (gstreamer1.0-plugins-bad), a stand-in, is not installed"
+)
+
+
+@needs_openh264
+def test_an_encoder_of_gstreamer_keeps_the_times_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gstreamer_encoder, "JETSON", OPENH264)
+    before = threading.active_count()
+    recording = Recording(tmp_path / "r.mp4", 29.97, live=True)
+    times = [0.0, 0.1, 0.2, 0.5, *(1 + 0.04 * index for index in range(30))]
+    for index, when_s in enumerate(times):
+        recording.show(result(6 * index, index, 100 + when_s, (120, 160)))
+    recording.close()
+    assert recording.report()["codec"] == "H.264 by openh264enc"
+    frames = frames_of(recording.path)
+    assert [at_s for at_s, _ in frames] == pytest.approx(times, abs=0.001)
+    assert [level for _, level in frames] == pytest.approx([6 * i for i in range(len(times))], abs=9)
+    assert threading.active_count() == before
+
+
+@needs_openh264
+def test_an_encoder_of_gstreamer_that_dies_ends_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gstreamer_encoder, "JETSON", OPENH264)
+    recording = Recording(tmp_path / "r.mp4", 30, live=False)
+    for index in range(60):
+        recording.show(result(4 * index, index, 0.0, (120, 160)))
+    assert recording._video is not None
+    assert isinstance(recording._video._encoder, GstEncoder)
+    recording._video._encoder._popen.kill()
+    recording._video._encoder._popen.wait()
+    with pytest.raises(SinkError, match="ends after .* Broken pipe"):
+        recording.show(result(0, 60, 0.0, (120, 160)))
+    recording.close()
+    assert len(frames_of(recording.path)) >= 15
+
+
+def test_gstreamer_encoders_that_are_not_installed_do_not_work() -> None:
+    shape = Shape((64, 48), Fraction(30), TICK_S)
+    assert not gstreamer_encoder.works(GstCodec("nosuchelement", "nosuchelement"), shape)
+
+
+VIDEO = "document.querySelector('video')"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_browser_plays_it(tmp_path: Path) -> None:
+def test_a_browser_plays_it_finished_or_not(tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    recording = Recording(tmp_path / "r.mp4", 30, live=False)
-    for index in range(60):
-        recording.show(result(4 * index, index, 0.0, (240, 320)))
+    recording = Recording(tmp_path / "finished.mp4", 30, live=True)
+    for index in range(61):
+        recording.show(result(4 * index, index, index / 20, (240, 320)))
+    shutil.copy(recording.path, tmp_path / "cut.mp4")  # as a power cut would leave it
     recording.close()
-    (tmp_path / "page.html").write_text("<video src=r.mp4 muted></video>")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with sync_api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            page = browser.new_page()
-            page.goto(f"http://127.0.0.1:{server.server_address[1]}/page.html")
-            page.evaluate("document.querySelector('video').play()")
-            page.wait_for_function("document.querySelector('video').currentTime > 0.5")
-            video = page.evaluate("(v => [v.duration, v.videoWidth, v.videoHeight])(document.querySelector('video'))")
-            browser.close()
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert video == pytest.approx([2.0, 320, 240], abs=0.1)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        for name, duration_s in (("finished", 3.03), ("cut", 3.0)):
+            (tmp_path / f"{name}.html").write_text(f"<video src={name}.mp4 muted></video>")
+            page.goto((tmp_path / f"{name}.html").as_uri())
+            page.evaluate(f"{VIDEO}.playbackRate = 4; {VIDEO}.play()")
+            page.wait_for_function(f"{VIDEO}.ended")
+            end = page.evaluate(f"[{VIDEO}.currentTime, {VIDEO}.duration, {VIDEO}.videoWidth, {VIDEO}.videoHeight]")
+            assert end == pytest.approx([duration_s, duration_s, 320, 240], abs=0.1), name
+            page.evaluate(f"{VIDEO}.currentTime = 1.5")
+            page.wait_for_function(f"!{VIDEO}.seeking && {VIDEO}.currentTime == 1.5")
+        browser.close()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_segface.assets import PORTRAIT
+from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.sources import (
     CameraRequest,
     DemoSource,
@@ -29,6 +32,7 @@ from edge_segface.camera.sources.opencv import open_opencv_stream
 from edge_segface.camera.sources.pipelines import Pipeline, csi_pipelines, rtsp_pipelines, usb_pipeline, user_pipeline
 from edge_segface.errors import EdgeSegfaceError, FrameError, SourceError
 from edge_segface.image_io import write_image
+from edge_segface.timing import Stopwatch
 from tests.camera import rtsp_server
 from tests.support.gstreamer import needs_gstreamer
 from tests.support.mjpeg_server import mjpeg_server
@@ -108,6 +112,76 @@ def test_an_unreadable_image_is_a_frame_error_and_the_next_one_follows(tmp_path:
                 source.read()
     assert source.read() is None
     assert names == ["a", "c.jpg", "c.png"]
+
+
+def test_images_of_which_none_can_be_read_are_an_error(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no image")
+    source = open_source(str(tmp_path))
+    for _ in range(2):
+        with pytest.raises(FrameError, match="is not a readable image"):
+            source.read()
+    with pytest.raises(SourceError, match=r"no image of .* can be read \(found: 2 unreadable\)"):
+        source.read()
+    with pytest.raises(SourceError, match="b.jpg is not a readable image") as caught:
+        open_source(str(tmp_path / "b.jpg")).read()
+    assert not isinstance(caught.value, FrameError)  # there is no next one
+
+
+def test_videos_beside_images_are_named_and_not_read(tmp_path: Path, drawn_face: np.ndarray) -> None:
+    video = write_video(tmp_path / "clip.mp4", 3)
+    with pytest.raises(SourceError, match=r"no image in .* \(found: 1 videos\); name one .*--source .*clip.mp4"):
+        open_source(str(tmp_path))
+    with pytest.raises(SourceError, match="name one video at a time"):
+        open_source(str(tmp_path / "*.mp4"))
+    write_image(drawn_face, tmp_path / "a.png")
+    (tmp_path / "b.MOV").write_bytes(video.read_bytes())
+    source = open_source(str(tmp_path))
+    assert re.search(r"a.png; not .*(clip.mp4|b.MOV) and 1 more videos, a source of its own", source.description)
+    assert len(all_of(source)) == 1
+
+
+def test_a_missing_file_gets_the_nearest_name(tmp_path: Path, drawn_face: np.ndarray) -> None:
+    write_image(drawn_face, tmp_path / "holiday.png")
+    (tmp_path / "photos").mkdir()
+    for text, name in (("holidya.png", "holiday.png"), ("photo", "photos"), ("holiday.mp4", "holiday.png")):
+        with pytest.raises(SourceError, match=rf"{text} does not exist; did you mean {name}\?"):
+            open_source(str(tmp_path / text))
+    with pytest.raises(SourceError, match="'a{80}' is not a valid source .*too long"):
+        open_source("a" * 400)
+
+
+@needs_gstreamer
+def test_a_pipeline_states_its_frame_rate() -> None:
+    source = open_source("gst:videotestsrc num-buffers=2 ! video/x-raw,width=64,height=48,framerate=12/1")
+    assert source.fps == 12
+    source.close()
+
+
+@needs_gstreamer
+def test_a_slow_loop_parses_every_frame_of_a_pipeline_without_a_clock() -> None:
+    text = "gst:videotestsrc num-buffers=1 ! imagefreeze num-buffers=40 ! video/x-raw,width=64,height=48"
+    reader = SourceReader(partial(open_source, text), Stopwatch(), pytest.fail)
+    indices = []
+    while not reader.ended:
+        if (frame := reader.next(1.0)) is not None:
+            indices.append(frame.index)
+            time.sleep(0.01)
+    reader.close()
+    assert (indices, reader.dropped) == (list(range(40)), 0)
+
+
+@needs_gstreamer
+def test_a_slow_loop_gets_the_newest_frames_of_a_live_pipeline_and_the_others_are_counted() -> None:
+    text = "gst:videotestsrc is-live=true num-buffers=60 ! video/x-raw,width=64,height=48,framerate=60/1"
+    reader = SourceReader(partial(open_source, text), Stopwatch(), pytest.fail)
+    seen = 0
+    while not reader.ended:
+        seen += reader.next(1.0) is not None
+        time.sleep(0.1)
+    reader.close()
+    assert seen + reader.dropped == 60
+    assert reader.dropped > 30
 
 
 @needs_gstreamer
