@@ -105,6 +105,7 @@ class VideoFile:
             self._repeat_until(packet)
         packet.duration = max(1, round(1 / self._shape.rate / self._shape.tick_s))  # counts for the last one only
         self._container.mux(packet)
+        self._file.mark()
 
     def _repeat_until(self, packet: Packet[Stream]) -> None:
         """Show the last frame until the next one comes: AVI has no times, only a rate."""
@@ -119,7 +120,7 @@ class VideoFile:
         )
 
     def _abandon(self) -> None:
-        """Leave the file as it is: an index that does not fit on the disk must not replace the fragments."""
+        """Leave the file as it was: half a fragment or index, for which the disk has no room, must not stay in it."""
         self._file.freeze()
         with suppress(FFmpegError, OSError, ValueError):
             self._encoder.finish()
@@ -132,12 +133,13 @@ class VideoFile:
 class DurableFile:
     """A file for FFmpeg to write that reaches the disk every second, so that a power cut loses little.
 
-    After a failed write, or `freeze`, nothing in it changes any more.
+    After a failed write nothing is added any more, and `freeze` takes back what was added after the last `mark`.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115
         self._frozen: OSError | None = None
+        self._marked = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sync, name="disk", daemon=True)
         self._thread.start()
@@ -160,8 +162,14 @@ class DurableFile:
     def tell(self) -> int:
         return self._file.tell()
 
+    def mark(self) -> None:
+        """Remember that what has been written plays."""
+        self._marked = self._file.tell()
+
     def freeze(self) -> None:
         self._frozen = self._frozen or OSError("the file is not written any more")
+        with suppress(OSError, ValueError):  # which leaves a longer file
+            self._file.truncate(self._marked)
 
     def close(self) -> None:
         self._done.set()

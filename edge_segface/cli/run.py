@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -210,6 +211,7 @@ def webcam(
     from edge_segface.face.parser import FaceParser
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     write_json = json_writer(json_out)
     request = CameraRequest(size_from(size), rate)
     outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve, overwrite=overwrite)

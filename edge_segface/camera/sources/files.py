@@ -41,8 +41,7 @@ class ImageSource:
         self.frame_name: str | None = None
         self.description = f"{len(paths)} images from {text}" if len(paths) > 1 else str(paths[0])
         if videos:
-            self.description += f"; not {videos[0]}{f' and {more} more videos' if (more := len(videos) - 1) else ''}"
-            self.description += ", a source of its own"
+            self.description += f", without {len(videos)} videos such as {videos[0].name}"
 
     def read(self) -> UInt8Array | None:
         path, self.frame_name = next(self._images, (None, None))
