@@ -16,13 +16,20 @@ LONGEST_RETRY_S = 5.0
 
 
 class SourceReader:
-    """Reads the frames of a source, and reconnects to a live one whenever it fails.
+    """Reads the frames of a source, and reconnects to a live one whenever it fails, unless that is not wanted.
 
     A source that cannot be opened at the start is an error at once, because its address may be wrong.
     """
 
-    def __init__(self, open_source: Callable[[], Source], watch: Stopwatch, on_event: Callable[[str], None]) -> None:
-        self._open, self._watch, self._on_event = open_source, watch, on_event
+    def __init__(
+        self,
+        open_source: Callable[[], Source],
+        watch: Stopwatch,
+        on_event: Callable[[str], None],
+        *,
+        reconnect: bool = True,
+    ) -> None:
+        self._open, self._watch, self._on_event, self._reconnect = open_source, watch, on_event, reconnect
         self._source = open_source()
         self.live = self._source.live
         self.description = self._source.description
@@ -52,7 +59,7 @@ class SourceReader:
     @property
     def ended(self) -> bool:
         with self._change:
-            return self._ended and self._frame is None
+            return self._ended and self._frame is None and self._error is None
 
     def close(self) -> None:
         self._stop.set()
@@ -75,7 +82,7 @@ class SourceReader:
                     self._on_event(f"skipped: {error}")
                     continue
                 except SourceError as error:
-                    if not self.live:
+                    if not (self.live and self._reconnect):
                         raise
                     self._reopen(error)
                     continue

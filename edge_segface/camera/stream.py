@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
+from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sources import CameraRequest, open_source
-from edge_segface.errors import FrameError
 from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.tracker import MAX_FACES, FaceTracker
-from edge_segface.frames import Frame
 from edge_segface.timing import Stopwatch
+
+POLL_S = 0.1
 
 
 def parse_stream(
     source: str, parser: FaceParser, *, max_faces: int = MAX_FACES, request: CameraRequest | None = None
 ) -> Iterator[FrameResult]:
-    """Yield every frame of a source, named as for `edge-segface webcam`, until the source ends or fails.
+    """Yield the frames of a source, named as for `edge-segface webcam`, until the source ends or fails.
 
-    An unreadable one of several images is skipped with a warning.
+    A video or image gives every frame, a camera the newest at each step. An unreadable one of several images is skipped
+    with a warning.
 
     Examples:
         >>> result = next(parse_stream("demo", FaceParser("edge-256")))
@@ -29,22 +31,22 @@ def parse_stream(
         (480, 640)
         >>> image_bgr, class_map, faces = result
     """
-    stream, tracker, watch = open_source(source, request), FaceTracker(parser, max_faces=max_faces), Stopwatch()
-    index = 0
+    watch = Stopwatch()
+    reader = SourceReader(partial(open_source, source, request), watch, warn, reconnect=False)
+    tracker = FaceTracker(parser, max_faces=max_faces)
     try:
         while True:
-            try:
-                image = stream.read()
-            except FrameError as error:
-                warnings.warn(f"skipped: {error}", stacklevel=2)
+            frame = reader.next(POLL_S)
+            if frame is None:
+                if reader.ended:
+                    return
                 continue
-            if image is None:
-                return
-            captured_at_s = time.monotonic()
-            now_s = captured_at_s if stream.live else index / stream.fps
-            faces = tracker.update(image, now_s, watch, frames_independent=stream.frames_independent)
-            class_map = merged_class_map(faces, image.shape[:2], parser.space)
-            yield FrameResult(Frame(image, index, captured_at_s, stream.frame_name), class_map, faces)
-            index += 1
+            now_s = frame.captured_at_s if reader.live else frame.index / reader.fps
+            faces = tracker.update(frame.image_bgr, now_s, watch, frames_independent=reader.frames_independent)
+            yield FrameResult(frame, merged_class_map(faces, frame.image_bgr.shape[:2], parser.space), faces)
     finally:
-        stream.close()
+        reader.close()
+
+
+def warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)

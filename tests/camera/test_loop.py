@@ -338,6 +338,37 @@ def test_a_stream_for_programs(parser: FaceParser, tmp_path: Path) -> None:
         assert len(faces) == 1
 
 
+@needs_gstreamer
+def test_a_stream_of_a_live_source_gives_its_newest_frames(parser: FaceParser) -> None:
+    indices = []
+    text = "gst:videotestsrc is-live=true num-buffers=60 ! video/x-raw,width=64,height=48,framerate=60/1"
+    for result in parse_stream(text, parser):
+        indices.append(result.frame.index)
+        time.sleep(0.1)
+    assert np.diff(indices).max() > 1
+    assert indices[-1] == 59
+    assert len(indices) < 40
+
+
+def test_a_stream_warns_of_images_that_it_skips(parser: FaceParser, tmp_path: Path, portrait: np.ndarray) -> None:
+    for name in ("a", "c"):
+        write_image(portrait, tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="skipped: .*b.png is not a readable image"):
+        results = list(parse_stream(str(tmp_path), parser))
+    assert [(result.frame.index, result.frame.name) for result in results] == [(0, "a"), (1, "c")]
+
+
+def test_a_stream_whose_source_fails_raises_and_leaves_no_thread(parser: FaceParser) -> None:
+    before = threading.active_count()
+    with pytest.raises(SourceError, match="does not exist"):
+        next(parse_stream("nothing.mp4", parser))
+    stream = parse_stream("demo", parser)
+    next(stream)
+    del stream
+    assert threading.active_count() == before
+
+
 def test_a_model_without_labels_is_refused(parser: FaceParser, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
