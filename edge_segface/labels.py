@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.errors import LabelError
+from edge_segface.errors import LabelError, did_you_mean
 
 # Parts that touch differ clearly, also for colour-blind eyes; tests/test_labels.py simulates them.
 PART_COLOURS_RGB: dict[str, tuple[int, int, int]] = {
@@ -128,8 +127,8 @@ class LabelSpace:
         for words in (self.parts, self.names):
             if part in words:
                 return words.index(part)
-        remedy = f"did you mean {near}?" if (near := self._nearest(part)) else f"it has {', '.join(self.parts)}"
-        raise LabelError(f"{self.name} has no part {part!r}", remedy=remedy)
+        near = did_you_mean(part, (*self.parts, *PART_GROUPS, *self.names)).strip()
+        raise LabelError(f"{self.name} has no part {part!r}", remedy=near or f"it has {', '.join(self.parts)}")
 
     def ids_of(self, *parts: str) -> tuple[int, ...]:
         """Return the ids of parts and of groups of parts, such as `lips`, in rising order."""
@@ -138,10 +137,6 @@ class LabelSpace:
             group = [self.parts.index(each) for each in PART_GROUPS.get(part, ()) if each in self.parts]
             ids.update(group or [self.id_of(part)])
         return tuple(sorted(ids))
-
-    def _nearest(self, part: str) -> str | None:
-        known = (*self.parts, *PART_GROUPS, *self.names)
-        return next(iter(get_close_matches(part.lower(), known, n=1)), None)
 
 
 def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False) -> npt.NDArray[np.uint8]:

@@ -133,7 +133,7 @@ def configure(context: VideoCodecContext, codec: Codec, shape: Shape) -> None:
     context.width, context.height = shape.size_wh
     context.pix_fmt, context.time_base, context.framerate = "yuv420p", shape.tick_s, shape.rate
     context.bit_rate = 0 if {"crf", "cq"} & set(codec.options) else shape.bit_rate
-    context.gop_size = shape.key_interval if codec.in_band else 10 * shape.key_interval  # others are told by frame
+    context.gop_size = shape.key_interval if codec.in_band else 10 * shape.key_interval  # for others each frame says
     context.color_primaries = context.color_trc = context.colorspace = BT601
     context.thread_count = max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
 

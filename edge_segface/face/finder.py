@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WIDE_MIN_SIDE = 8  # smallest candidate in a wide look, in pixels of the network's input
 CLOSE_MIN_SHARE = 0.2  # smallest face in a close look, relative to the network's input
 CLOSE_KINDS = 2  # kinds of inner parts that confirm a face
-MIN_SCORE = 0.65  # about as strict
+MIN_SCORE = 0.65  # of a face in a close look: just below two of the three kinds
 SAME_FACE = 0.3  # least overlap of two boxes of one face
 SAME_CANDIDATE = (
     0.6  # overlap from which candidates are merged; touching faces share one, and separate in the close look

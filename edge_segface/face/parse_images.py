@@ -107,10 +107,11 @@ def parse_images(
                 result = parser(
                     reading.result(), whole=options.whole, max_faces=options.max_faces, min_score=options.min_score
                 )
-                writing.append((path, writers.submit(write_result, result, path, out / stem, options)))
+                converted = result.to_space(options.space, drop_missing=True)
+                writing.append((path, writers.submit(write_result, result, converted, path, out / stem, options)))
                 summary.face_heights[path] = [face.face.height for face in result.faces]
                 if options.polygons:
-                    coco.add(path.name, result.to_space(options.space, drop_missing=True))
+                    coco.add(path.name, converted)
             while len(writing) > AHEAD:
                 _finish(*writing.popleft(), summary, progress)
             progress.advance()
@@ -121,15 +122,17 @@ def parse_images(
     return summary
 
 
-def write_result(result: ParsedImage, image: Path, stem: Path, options: ParseOptions) -> Path:
-    """Write the files of one image, whose names begin with `stem`; return the one with the class ids."""
-    class_map = result.to_space(options.space, drop_missing=True)
+def write_result(result: ParsedImage, converted: ParsedImage, image: Path, stem: Path, options: ParseOptions) -> Path:
+    """Write the files of one image, whose names begin with `stem`; return the one with the class ids.
+
+    `converted` is the result in the label space of the files; drawings and alphas are of the model's own.
+    """
     ids = stem.with_name(stem.name + ".png")
-    write_image(class_map.labels, ids)
+    write_image(converted.labels, ids)
     squares = [face.roi for face in result.faces]
     drawings = {
         ".overlay.jpg": result.plot if options.overlay else None,
-        ".colour.png": partial(colour, class_map) if options.colour_map else None,
+        ".colour.png": partial(colour, converted) if options.colour_map else None,
         ".sheet.jpg": partial(side_by_side, result.image_bgr, result, squares=squares) if options.sheet else None,
     }
     for suffix, draw in drawings.items():
@@ -139,7 +142,7 @@ def write_result(result: ParsedImage, image: Path, stem: Path, options: ParseOpt
         write_image(face.crop(), stem.with_name(f"{stem.name}.face{number}.jpg"))
     for part in options.alpha:
         write_image(as_uint8(result.alpha(part)), stem.with_name(f"{stem.name}.{part}.alpha.png"))
-    record = {"image": image.name, **class_map.to_dict()}
+    record = {"image": image.name, **converted.to_dict()}
     write_text(json.dumps(record, indent=2) + "\n", stem.with_name(stem.name + ".json"))
     return ids
 

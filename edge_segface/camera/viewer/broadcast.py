@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_segface.camera.viewer.message import packed
 
-QUIET_S = 1.0  # without a message, after which a viewer is told that there is none
+QUIET_S = 1.0  # after this time without a result, viewers get a `quiet` message
 Content = Callable[[], dict[str, Any]]
 
 
