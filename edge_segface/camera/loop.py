@@ -122,7 +122,7 @@ class CameraLoop:
         self.on_message(text)
 
     def _parse(self, frame: Frame, reader: SourceReader, presenter: Presenter | None) -> None:
-        now_s = frame.captured_at_s if reader.live else frame.index / reader.fps
+        now_s = reader.time_of(frame)
         faces = self._tracker.update(
             frame.image_bgr, now_s, self.stats.watch, frames_independent=reader.frames_independent
         )

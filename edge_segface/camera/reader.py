@@ -56,6 +56,10 @@ class SourceReader:
                 raise error
             return frame
 
+    def time_of(self, frame: Frame) -> float:
+        """Return when a frame was taken, in seconds: by the clock for a live source, else by its place in the file."""
+        return frame.captured_at_s if self.live else frame.index / self.fps
+
     @property
     def ended(self) -> bool:
         with self._change:

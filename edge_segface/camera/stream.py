@@ -41,7 +41,7 @@ def parse_stream(
                 if reader.ended:
                     return
                 continue
-            now_s = frame.captured_at_s if reader.live else frame.index / reader.fps
+            now_s = reader.time_of(frame)
             faces = tracker.update(frame.image_bgr, now_s, watch, frames_independent=reader.frames_independent)
             yield FrameResult(frame, merged_class_map(faces, frame.image_bgr.shape[:2], parser.space), faces)
     finally:
