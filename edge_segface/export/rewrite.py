@@ -126,7 +126,8 @@ class RewrittenEdgeDecoder(nn.Module):
 
     def __init__(self, decoder: EdgeDecoder, size: int) -> None:
         super().__init__()
-        self.side = side = size // 8
+        self.side = side = size // decoder.stride
+        self.half = size // 2
         self.width = decoder.lateral_norm.num_features
         self.mask_width = decoder.mask_mlp[-1].out_features
         laterals: Any = decoder.lateral
@@ -136,18 +137,22 @@ class RewrittenEdgeDecoder(nn.Module):
             for index, lateral in enumerate(laterals)
         )
         self.transformer = RewrittenTransformer(decoder.transformer, decoder.class_tokens, decoder.position(side, side))
+        self.refine_eighth = None if decoder.refine_eighth is None else fold_first_norm(decoder.refine_eighth)
         self.refine_quarter = fold_first_norm(decoder.refine_quarter)
         self.refine_half = fold_first_norm(decoder.refine_half)
         self.mask_mlp = decoder.mask_mlp
 
     def forward(self, features: list[Tensor]) -> Tensor:
         half, quarter, *deep = features
+        eighth = deep.pop(0) if self.refine_eighth is not None else None
         fused = sum_stages(self.stages, deep)
         tokens, image = self.transformer(fused.reshape(-1, self.side * self.side, self.width))
         pixels = image.transpose(1, 2).reshape(-1, self.width, self.side, self.side)
-        pixels = self.refine_half(self.refine_quarter(pixels, quarter), half)  # b m 4h 4w
-        rows = pixels.permute(0, 2, 3, 1).reshape(-1, 16 * self.side * self.side, self.mask_width)
-        return rows @ self.mask_mlp(tokens).transpose(1, 2)  # b (4h 4w) n
+        if self.refine_eighth is not None:
+            pixels = self.refine_eighth(pixels, eighth)
+        pixels = self.refine_half(self.refine_quarter(pixels, quarter), half)  # b m H/2 W/2
+        rows = pixels.permute(0, 2, 3, 1).reshape(-1, self.half * self.half, self.mask_width)
+        return rows @ self.mask_mlp(tokens).transpose(1, 2)  # b (H/2 W/2) n
 
     def to_grid(self, rows: Tensor) -> Tensor:
-        return rows.reshape(-1, 4 * self.side, 4 * self.side, int(rows.shape[-1]))
+        return rows.reshape(-1, self.half, self.half, int(rows.shape[-1]))

@@ -51,6 +51,46 @@ def build_edge(classes: int) -> SegFace:
     return SegFace(backbone, decoder)
 
 
+def build_lite(classes: int) -> SegFace:
+    """Build the network for int8 and NPUs: EfficientNet-Lite0, which has no squeeze-and-excitation and no h-swish."""
+    from edge_segface.model.edge import EdgeDecoder
+    from edge_segface.model.segface import SegFace
+
+    backbone = efficientnet_lite("tf_efficientnet_lite0")
+    decoder = EdgeDecoder(
+        classes,
+        backbone.feature_info.channels(),
+        width=128,
+        depth=2,
+        heads=4,
+        cross_inner=64,
+        hidden=512,
+        refine_width=64,
+        mask_width=32,
+    )
+    return SegFace(backbone, decoder)
+
+
+def build_teacher(classes: int) -> SegFace:
+    """Build a network that is too slow for small devices and teaches the others: EfficientNet-Lite2."""
+    from edge_segface.model.edge import EdgeDecoder
+    from edge_segface.model.segface import SegFace
+
+    backbone = efficientnet_lite("tf_efficientnet_lite2")
+    decoder = EdgeDecoder(
+        classes,
+        backbone.feature_info.channels(),
+        width=128,
+        depth=2,
+        heads=4,
+        cross_inner=64,
+        hidden=512,
+        refine_width=64,
+        mask_width=32,
+    )
+    return SegFace(backbone, decoder)
+
+
 def build_pico(classes: int) -> SegFace:
     """Build the network for boards below Orin, on MobileNetV3-Small, whose first stage already has stride 4."""
     from edge_segface.model.edge import EdgeDecoder
@@ -79,3 +119,10 @@ def mobilenet(name: str, out_indices: tuple[int, ...]) -> Any:
     import timm
 
     return timm.create_model(name, features_only=True, out_indices=out_indices, bn_eps=1e-3, bn_momentum=0.01)
+
+
+def efficientnet_lite(name: str) -> Any:
+    """Return a timm EfficientNet-Lite that outputs its stages at strides 2 to 32."""
+    import timm
+
+    return timm.create_model(name, features_only=True, out_indices=(0, 1, 2, 3, 4), bn_momentum=0.01)
