@@ -111,7 +111,13 @@ def build_pico(classes: int) -> SegFace:
     return SegFace(backbone, decoder)
 
 
-PRESETS: dict[str, Callable[[int], SegFace]] = {"paper": build_paper, "edge": build_edge, "pico": build_pico}
+PRESETS: dict[str, Callable[[int], SegFace]] = {
+    "paper": build_paper,
+    "edge": build_edge,
+    "lite": build_lite,
+    "pico": build_pico,
+    "teacher": build_teacher,
+}
 
 
 def mobilenet(name: str, out_indices: tuple[int, ...]) -> Any:

