@@ -64,6 +64,23 @@ class Dataset:
         """Return the dataset restricted to these samples."""
         return replace(self, names=tuple(names))
 
+    def joined(self, other: Dataset) -> Dataset:
+        """Return the dataset with the samples of another one of the same label space, whose names begin with +."""
+        if other.space != self.space:
+            raise DatasetError(
+                f"{other.root} cannot be added to {self.root}", found=f"{other.space.name} and {self.space.name}"
+            )
+        added = {f"+{name}": name for name in other.names}
+        read, files = self.read, self.files
+
+        def read_either(name: str) -> Sample:
+            return replace(other.read(added[name]), name=name) if name in added else read(name)
+
+        def files_of_either(name: str) -> Iterable[Path]:
+            return other.files(added[name]) if name in added else files(name)
+
+        return replace(self, names=(*self.names, *added), read=read_either, files=files_of_either)
+
     def to_space(self, target: LabelSpace) -> Dataset:
         """Return the dataset with its labels in another space; parts that the target lacks are merged into others."""
         if target == self.space:

@@ -41,7 +41,7 @@ class TrainRequest:
     threads: int | None = None
 
 
-def _open_splits(
+def open_splits(
     request: TrainRequest, recipe: Recipe, target: LabelSpace, progress: Progress
 ) -> tuple[Dataset, Dataset]:
     """Open both splits. Without `labels`, the masks of the first tell the label space of both."""
@@ -53,7 +53,11 @@ def _open_splits(
 
     space = mask_space(request.labels, recipe.dataset, target)
     train_set = open_split(recipe.train_split, space, assumed=request.labels is None)
-    return train_set, open_split(recipe.val_split, train_set.space, assumed=False)
+    val_set = open_split(recipe.val_split, train_set.space, assumed=False)
+    if recipe.also is not None:
+        more = open_dataset("folder", Path(recipe.also), "all", skip_bad=request.skip_bad, progress=progress)
+        train_set = train_set.to_space(target).joined(more.to_space(target))
+    return train_set, val_set
 
 
 def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> TrainingResult:
@@ -63,7 +67,7 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
     run = RunFolder(request.out)
     run.check(resume=request.resume)
     target = label_space(recipe.label_space)
-    train_set, val_set = _open_splits(request, recipe, target, progress)
+    train_set, val_set = open_splits(request, recipe, target, progress)
     if lost := describe_lost_parts(train_set.space, target):
         progress.note(lost)
 

@@ -116,6 +116,7 @@ class Recipe:
     batch: int  # images of one step, over all processes
     label_space: Literal["celebamask19", "lapa11", "helen11"] = "celebamask19"
     dataset: Literal["celebamask", "lapa", "helen", "folder", "drawn"] = "celebamask"
+    also: str | None = None  # a folder of further samples, all for training, such as pseudo-labelled images
     train_split: str = "train"
     val_split: str = "val"
     size: int = 512

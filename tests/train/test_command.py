@@ -10,10 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edge_segface.data import open_dataset
 from edge_segface.errors import EdgeSegfaceError
-from edge_segface.train.command import TrainRequest, run_training
+from edge_segface.labels import label_space
+from edge_segface.progress import NO_PROGRESS
+from edge_segface.train.command import TrainRequest, open_splits, run_training
+from edge_segface.train.recipe import load_recipe
 from tests.conftest import assert_one_line_error, run_cli
 from tests.support.datasets import write_folder
 from tests.support.training import TINY, read_metrics, read_state
@@ -29,6 +34,24 @@ def test_run_training_trains_on_a_folder_and_resumes(tmp_path: Path) -> None:
     assert result.run.best.exists()
     assert run_training(TrainRequest(**request, resume=True)).best_f1 == result.best_f1  # type: ignore[arg-type]
     assert [record["epoch"] for record in read_metrics(tmp_path / "run")] == [1, 2]
+
+
+def test_further_samples_are_all_trained_on_and_none_is_validated_on(tmp_path: Path) -> None:
+    faces = write_folder(tmp_path / "faces", 8)
+    more = write_folder(tmp_path / "more", 5, space=label_space("celebamask19-raw"))
+    request = TrainRequest(
+        recipe="drawn", dataset="folder", data=faces, labels="celebamask19", out=tmp_path / "run",
+        changes=(f"also={more}", "train_split=all", "val_split=all"),
+    )  # fmt: skip
+    recipe = load_recipe("drawn", (*request.changes, "dataset=folder"))
+    train_set, val_set = open_splits(request, recipe, label_space("celebamask19"), NO_PROGRESS)
+    assert (len(train_set), len(val_set)) == (13, 8)
+    added = train_set[12]
+    assert added.name.startswith("+")
+    assert np.array_equal(added.labels, train_set[4].labels)  # the same faces, with ids in another order
+    assert len({path for name in train_set.names for path in train_set.files(name)}) == 26
+    with pytest.raises(EdgeSegfaceError, match="cannot be added to"):
+        train_set.joined(open_dataset("folder", more, "all", label_space("celebamask19-raw")))
 
 
 @pytest.mark.parametrize(
