@@ -18,12 +18,13 @@ from torch import Tensor
 from edge_segface.errors import CheckpointError, LabelError, first_line
 from edge_segface.files import sha256_of, write_bytes
 from edge_segface.labels import LAPA11, LabelSpace, label_space
-from edge_segface.model.build import PRESETS
+from edge_segface.model.build import FIRST, PRESETS
 from edge_segface.model.official import STATE_KEY, load_official
 from edge_segface.model.segface import SegFace
 from edge_segface.spec import ModelSpec
 
-FORMAT = "edge-segface checkpoint 1"
+FORMAT = "edge-segface checkpoint 2"
+FIRST_FORMAT = "edge-segface checkpoint 1"  # in which some presets had other names
 PARALLEL_PREFIX = "module."  # prefix of every name in a checkpoint of a DataParallel network
 OFFICIAL_DATA = {
     "celebamask19": "CelebAMask-HQ (official SegFace weights)",
@@ -77,7 +78,7 @@ def load_weights(path: Path, space: LabelSpace | None = None) -> Weights:
     `space` is needed for what a file does not contain: whether eleven tokens are LaPa's or Helen's.
     """
     content = load_content(path)
-    if content.get("format") == FORMAT:
+    if content.get("format") in (FORMAT, FIRST_FORMAT):
         return _load_own(content, space, path)
     state = content.get(STATE_KEY, content)
     if isinstance(state, Mapping) and state and all(str(key).startswith(PARALLEL_PREFIX) for key in state):
@@ -173,8 +174,10 @@ def _unreadable(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
 def _load_own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) -> Weights:
     try:
         own_space = label_space(content["label_space"])
-        build = PRESETS[content["preset"]]
-        model = build(len(own_space))
+        preset = content["preset"]
+        if content["format"] == FIRST_FORMAT:
+            preset = FIRST.get(preset, preset)
+        model = PRESETS[preset](len(own_space))
         state = {
             name: value.float() if value.is_floating_point() else value for name, value in content["state_dict"].items()
         }
@@ -195,7 +198,7 @@ def _load_own(content: Mapping[str, Any], space: LabelSpace | None, path: Path) 
     _check_finite(model, path)
     return Weights(
         model.eval(),
-        preset=content["preset"],
+        preset=preset,
         space=own_space,
         sha256=sha256_of(path),
         **known,

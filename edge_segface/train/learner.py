@@ -17,12 +17,19 @@ class Learner(nn.Module):
     """Maps images and labels to losses. The teacher is not a submodule: it is neither trained nor saved."""
 
     def __init__(
-        self, model: SegFace, recipe: Recipe, contrast: TokenContrast | None, teacher: nn.Module | None
+        self,
+        model: SegFace,
+        recipe: Recipe,
+        contrast: TokenContrast | None,
+        teacher: nn.Module | None,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network: nn.Module = WarpedSegFace(model) if recipe.warp else model
         self.contrast = contrast
         self.recipe = recipe
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self._teacher = (teacher,)  # a tuple hides it from nn.Module
 
     def forward(
@@ -36,7 +43,9 @@ class Learner(nn.Module):
         labels, components = labels.long(), None if components is None else components.long()
         image = normalised(images).contiguous(memory_format=torch.channels_last)
         logits = self.network(image, landmarks) if recipe.warp else self.network(image)
-        ce, dice = cross_entropy_and_dice(logits, labels)
+        ce, dice = cross_entropy_and_dice(
+            logits, labels, self.class_weights, only_present=recipe.dice_only_present
+        )
         losses, weights = {"ce": ce, "dice": dice}, {"ce": recipe.ce, "dice": recipe.dice}
         if components is not None and epoch >= recipe.consensus.from_epoch:
             losses["piece_label"], losses["agreement"] = consensus_terms(

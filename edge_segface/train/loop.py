@@ -27,6 +27,7 @@ from edge_segface.progress import NO_PROGRESS, Progress
 from edge_segface.signals import stop_on_signal
 from edge_segface.train.batches import AugmentedDataset, Batch, load_batches
 from edge_segface.train.checkpointing import TrainingState, describe_data
+from edge_segface.train.cpu import keep_freed_memory, speed_up_depthwise
 from edge_segface.train.devices import Devices, any_rank, on_rank_zero, start_fabric
 from edge_segface.train.ema import Ema
 from edge_segface.train.metrics_log import MetricsLog
@@ -123,8 +124,11 @@ def _make_trainer(
     resume: bool,
 ) -> Trainer:
     model = starting_network(recipe, resume=resume)
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
+        speed_up_depthwise(model)
     ema = Ema(model, recipe.ema) if recipe.ema else None
-    learner = make_learner(model, recipe, (pixels > 0).sum(axis=0), fabric.device)
+    learner = make_learner(model, recipe, pixels, fabric.device)
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no synchronised batch norm for CPUs
         from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
 

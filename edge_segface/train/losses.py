@@ -13,11 +13,14 @@ DICE_EPS = 1e-5
 LOG_EPS = 1e-8
 
 
-def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy_and_dice(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, *, only_present: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return the mean cross-entropy over pixels and SegFace's Dice loss, for logits (b n h w) and labels (b h w).
 
     Dice is 1 - (2 sum pg + e) / (sum p^2 + sum g^2 + e) per class, averaged over all classes. That includes background,
-    and classes absent from the batch, whose probabilities are thereby pushed to zero.
+    and classes absent from the batch, whose probabilities are thereby pushed to zero; with `only_present` it does not,
+    because a class that most batches lack would never be learnt. `class_weights` (n) weight the cross-entropy.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
     p = log_p.exp()
@@ -25,7 +28,21 @@ def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     both = torch.where(truth, p, 0.0).sum(dim=(0, 2, 3))
     either = p.square().sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
     dice = 1 - (2 * both + DICE_EPS) / (either + DICE_EPS)
-    return F.nll_loss(log_p, labels), dice.mean()
+    if only_present:
+        dice = dice[truth.any(dim=3).any(dim=2).any(dim=0)]
+    return F.nll_loss(log_p, labels, class_weights), dice.mean()
+
+
+def rarity_weights(pixels: Tensor, exponent: float) -> Tensor:
+    """Return a weight for each class: (median share / its share) to a power, between 1/4 and 16, with a mean of 1.
+
+    `pixels` (n) counts the pixels of each class; the mean is over pixels. Classes without pixels get 1.
+    """
+    present = pixels > 0
+    share = pixels.double() / pixels.sum()
+    weights = torch.ones_like(share)
+    weights[present] = (share[present].median() / share[present]).pow(exponent).clamp(0.25, 16)
+    return (weights / (weights * share).sum()).float()
 
 
 def consensus_terms(logits: Tensor, labels: Tensor, components: Tensor, max_count: int) -> tuple[Tensor, Tensor]:

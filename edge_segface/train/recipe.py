@@ -127,6 +127,8 @@ class Recipe:
     warp: Literal["roi-tanh"] | None = None
     ce: float = 0.5
     dice: float = 0.5
+    dice_only_present: bool = False  # leave out classes that a batch lacks, instead of pushing them to zero
+    rarity: float = 0.0  # exponent of the weights that the cross-entropy gives to rare classes
     ema: float | None = None  # decay of the averaged weights
     augmentation: str = "none"
     camera: CameraSettings = field(default_factory=CameraSettings)
@@ -150,7 +152,10 @@ class Recipe:
         )
         _require(self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}, not {self.size}")
         _require(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1, not {self.ema}")
-        _require(self.seed >= 0 and self.repeat_threshold >= 0, "seed and repeat_threshold must not be negative")
+        _require(
+            min(self.seed, self.repeat_threshold, self.rarity) >= 0,
+            "seed, repeat_threshold and rarity must not be negative",
+        )
         if self.warp and self.augmentation == "camera":
             raise ValueError("the warp needs landmarks, which the camera augmentation does not produce")
 
@@ -158,7 +163,7 @@ class Recipe:
     def needs_class_pixels(self) -> bool:
         """Whether the pixels of each class in every image must be counted before training."""
         borrows = self.augmentation == "camera" and self.camera.borrow > 0
-        return bool(self.repeat_threshold or self.contrastive.weight or borrows)
+        return bool(self.repeat_threshold or self.rarity or self.contrastive.weight or borrows)
 
 
 def recipe_names() -> list[str]:

