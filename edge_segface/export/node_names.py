@@ -3,7 +3,7 @@
 The tracing exporter names a node after the modules it belongs to: `/network/decoder/transformer/norm_final/...` is the
 attribute `norm_final` of the attribute `transformer`, and so on. The names therefore come from attributes in `deploy`
 (`before`, `network`, `after`), in `rewrite` and `rewrite_attention` (`backbone`, `decoder`, `stages`, `transformer`,
-`tokens_from_image`, `refine_half`, ...) and in timm's MobileNetV3 (`conv_stem`, `blocks`, `se`). Renaming any of them
+`tokens_from_image`, `refine_half`, ...) and in timm's networks (`conv_stem`, `blocks`, `se`). Renaming any of them
 needs a change here; a test exports every preset and checks that each pattern matches.
 
 Patterns for modelopt are matched from the beginning of a name, those of groups anywhere.
@@ -36,6 +36,7 @@ GROUPS = (
     (r"/backbone/blocks\.(\d+)/", r"backbone stage \1"),
     (r"/decoder/stages\.", "features to tokens"),
     (r"/decoder/transformer/", "linear layers of the transformer"),
+    (r"/decoder/refine_eighth/", "refinement at an eighth"),
     (r"/decoder/refine_quarter/", "refinement at a quarter"),
     (r"/decoder/refine_half/", "refinement at half"),
     (r"/decoder/upscale/", "upscaling"),

@@ -127,7 +127,7 @@ class RewrittenEdgeDecoder(nn.Module):
     def __init__(self, decoder: EdgeDecoder, size: int) -> None:
         super().__init__()
         self.side = side = size // decoder.stride
-        self.half = size // 2
+        self.rows_side = size // 2
         self.width = decoder.lateral_norm.num_features
         self.mask_width = decoder.mask_mlp[-1].out_features
         laterals: Any = decoder.lateral
@@ -151,8 +151,8 @@ class RewrittenEdgeDecoder(nn.Module):
         if self.refine_eighth is not None:
             pixels = self.refine_eighth(pixels, eighth)
         pixels = self.refine_half(self.refine_quarter(pixels, quarter), half)  # b m H/2 W/2
-        rows = pixels.permute(0, 2, 3, 1).reshape(-1, self.half * self.half, self.mask_width)
+        rows = pixels.permute(0, 2, 3, 1).reshape(-1, self.rows_side * self.rows_side, self.mask_width)
         return rows @ self.mask_mlp(tokens).transpose(1, 2)  # b (H/2 W/2) n
 
     def to_grid(self, rows: Tensor) -> Tensor:
-        return rows.reshape(-1, self.half, self.half, int(rows.shape[-1]))
+        return rows.reshape(-1, self.rows_side, self.rows_side, int(rows.shape[-1]))

@@ -24,7 +24,7 @@ class MobileNetV4(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        network: Any = timm.create_model(name, features_only=True, bn_momentum=0.01)
+        network: Any = timm.create_model(name, bn_momentum=0.01)
         self.conv_stem, self.bn1, self.blocks = network.conv_stem, network.bn1, network.blocks[:-1]
 
     @property

@@ -1,4 +1,4 @@
-"""Backbones pretrained on ImageNet: from torchvision, from timm, from installed packages, or a file of the same network.
+"""Backbones pretrained on ImageNet: from torchvision, timm, installed packages, or a file of the same network.
 
 timm builds the same layers in the same order as the other sources, under other names. So tensors are matched by their
 order, and every shape must agree.
@@ -49,7 +49,7 @@ class Timm:
     """Weights that timm downloads. They expect the input that our networks get."""
 
     name: str
-    head: tuple[str, ...] = ("blocks.5.", "conv_head.", "norm_head.", "classifier.")  # from MobileNetV4's last 1x1 on
+    head: tuple[str, ...] = ("blocks.4.", "conv_head.", "norm_head.", "classifier.")  # from MobileNetV4's last 1x1 on
 
     def read(self) -> Mapping[str, Tensor]:
         try:

@@ -31,7 +31,8 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     options = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, KEPT_BYTES), (M_TOP_PAD, TOP_PAD_BYTES))
-    return all([mallopt(option, value) == 1 for option, value in options])
+    accepted = [mallopt(option, value) == 1 for option, value in options]
+    return all(accepted)
 
 
 def speed_up_depthwise(model: nn.Module) -> None:
@@ -70,7 +71,7 @@ class DepthwiseConv2dSame(Conv2dSame):
 
     def forward(self, x: Tensor) -> Tensor:
         if not _applies(x):
-            return super().forward(x)
+            return super().forward(x)  # type: ignore[no-untyped-call]
         padded = pad_same(x, list(self.kernel_size), list(self.stride))
         result: Tensor = _Depthwise.apply(padded, self.weight, self.stride[0], 0)
         return result
@@ -84,14 +85,14 @@ class _Depthwise(torch.autograd.Function):
     """oneDNN computes the gradient of the input slowly for stride 2, and that of a 5x5 kernel slowly in bfloat16."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
         return F.conv2d(x, weight, None, stride, padding, 1, weight.shape[0])
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         stride, padding = ctx.stride, ctx.padding

@@ -43,9 +43,7 @@ class Learner(nn.Module):
         labels, components = labels.long(), None if components is None else components.long()
         image = normalised(images).contiguous(memory_format=torch.channels_last)
         logits = self.network(image, landmarks) if recipe.warp else self.network(image)
-        ce, dice = cross_entropy_and_dice(
-            logits, labels, self.class_weights, only_present=recipe.dice_only_present
-        )
+        ce, dice = cross_entropy_and_dice(logits, labels, self.class_weights, only_present=recipe.dice_only_present)
         losses, weights = {"ce": ce, "dice": dice}, {"ce": recipe.ce, "dice": recipe.dice}
         if components is not None and epoch >= recipe.consensus.from_epoch:
             losses["piece_label"], losses["agreement"] = consensus_terms(

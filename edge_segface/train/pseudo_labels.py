@@ -1,4 +1,4 @@
-"""Pseudo-labels: what trained networks see in images without labels, written as a folder that `also:` of a recipe reads.
+"""Pseudo-labels: what trained networks see in images without labels, as a folder that `also:` of a recipe reads.
 
 The probabilities of all teachers, of each image and of its mirror image, are averaged before the class is chosen.
 """
@@ -94,7 +94,7 @@ def pseudo_labels(teachers: Sequence[Weights], image: UInt8Array, size: int, spa
 
 
 def _averaged(weights: Weights, batch: Tensor, space: LabelSpace) -> Tensor:
-    """Return the probabilities (n h w) of an image, averaged with those of its mirror image, the second of the batch."""
+    """Return the probabilities (n h w) of an image, averaged with those of its mirror image, second in the batch."""
     device = next(weights.model.parameters()).device
     straight, mirrored = weights.model(batch.to(device)).float().softmax(dim=1).cpu()
     return (straight + mirrored[torch.from_numpy(space.flip_table[: len(space)].astype(np.int64))].flip(-1)) / 2

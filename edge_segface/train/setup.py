@@ -68,9 +68,7 @@ def starting_network(recipe: Recipe, *, resume: bool = False) -> SegFace:
     return model.to(memory_format=torch.channels_last)
 
 
-def make_learner(
-    model: SegFace, recipe: Recipe, pixels: npt.NDArray[np.int64], device: torch.device
-) -> Learner:
+def make_learner(model: SegFace, recipe: Recipe, pixels: npt.NDArray[np.int64], device: torch.device) -> Learner:
     """Join the network with what its losses need: the contrastive head and the teacher, where the recipe has them.
 
     `pixels` (samples, classes) counts the pixels of each class.

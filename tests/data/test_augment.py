@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from edge_segface.data.augment import CameraSettings, lapa_affine, letterboxed, make_augmentation, squashed
 from edge_segface.data.augment.affine import lapa_matrix
 from edge_segface.data.augment.camera import CameraAugmentation
-from edge_segface.data.augment.photometric import distort_colours
+from edge_segface.data.augment.photometric import backlight, distort_colours
 from edge_segface.data.check import class_pixels, in_memory
 from edge_segface.data.geometry import similarity_matrix, warp_image, warp_labels, warp_points
 from edge_segface.data.sample import Dataset, Sample
+from edge_segface.data.synthetic.backdrops import BackdropPool
 from edge_segface.data.synthetic.drawn import open_drawn
+from edge_segface.data.synthetic.occluders import MAX_HIDDEN, paste_occluder
 from edge_segface.errors import ImageError
 from edge_segface.frames import RoI, crop
 from edge_segface.labels import CELEBAMASK19
+from edge_segface.regions import face_ids
 from tests.support.datasets import landmarks_of
 
 SPACE = CELEBAMASK19
@@ -224,3 +228,43 @@ def test_colour_distortion_changes_brightness_but_not_shape() -> None:
     means = np.array([other.mean() for other in distorted])
     assert means.min() < 60
     assert means.max() > 150
+
+
+def test_empty_images_show_no_face(faces: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "rooms").mkdir()
+    room = np.full((90, 160, 3), (10, 200, 30), np.uint8)
+    cv2.imwrite(str(tmp_path / "rooms" / "room.png"), room)
+    settings = CameraSettings(scenes=0.0, empty=1.0, backdrops=str(tmp_path / "rooms"))
+    augment = CameraAugmentation(faces, 64, settings, class_pixels(faces))
+    generated = [augment(0, np.random.default_rng(seed))[:2] for seed in range(20)]
+    assert all(not labels.any() for _, labels in generated)
+    assert sum(int(np.ptp(image, axis=(0, 1)).max()) < 40 for image, _ in generated) > 6  # the room, whatever its light
+
+
+def test_occluders_hide_part_of_a_face_and_become_background(faces: Dataset) -> None:
+    pool = BackdropPool(SPACE, [faces[1]])
+    sample = faces[0]
+    is_face, skin = (np.isin(sample.labels, ids) for ids in (face_ids(SPACE), SPACE.ids_of("skin")))
+    hidden = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        image, labels = paste_occluder(sample.image_bgr, sample.labels, is_face, skin, rng, pool)
+        changed = labels != sample.labels
+        assert not labels[changed].any()
+        hidden.append((changed & is_face).sum() / is_face.sum())
+        if changed.any():
+            assert (image[changed] != sample.image_bgr[changed]).any(axis=1).mean() > 0.9
+    assert max(hidden) <= MAX_HIDDEN
+    assert np.median(hidden) > 0.02
+    nobody = np.zeros_like(is_face)
+    assert paste_occluder(sample.image_bgr, sample.labels, nobody, nobody, rng, pool)[1] is sample.labels
+
+
+def test_backlight_darkens_people_only() -> None:
+    image = np.full((40, 60, 3), 200, np.uint8)
+    person = np.zeros((40, 60), dtype=bool)
+    person[10:30, 20:40] = True
+    for seed in range(5):
+        lit = backlight(image, person, np.random.default_rng(seed))
+        assert (lit[:5] == 200).all()
+        assert lit[20, 20:40].mean() < 180

@@ -81,7 +81,7 @@ def test_exported_official_weights_give_the_recorded_labels(official_fixtures: P
 
 
 def test_half_weights_halve_the_file_and_keep_the_byte_input(tmp_path: Path) -> None:
-    weights = weights_of("pico")
+    weights = weights_of("pico-v1")
     full = export_onnx(weights, tmp_path / "full.onnx", size=128)
     half = export_onnx(weights, tmp_path / "half.onnx", size=128, half_weights=True)
     assert half.path.stat().st_size < 0.6 * full.path.stat().st_size

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 
 from edge_segface.data.components import component_counts, label_components
 from edge_segface.train.contrastive import group_counts, spherical_kmeans
-from edge_segface.train.losses import consensus_terms, contrastive_loss, cross_entropy_and_dice, distillation_loss
+from edge_segface.train.losses import (
+    consensus_terms,
+    contrastive_loss,
+    cross_entropy_and_dice,
+    distillation_loss,
+    rarity_weights,
+)
 
 
 @pytest.fixture
@@ -29,6 +35,30 @@ def test_dice_and_cross_entropy_equal_segfaces_loops(batch: tuple[torch.Tensor, 
         total += 1 - (2 * (pc * gc).sum() + 1e-5) / ((pc**2).sum() + (gc**2).sum() + 1e-5)
     assert dice == pytest.approx(float(total / 5), rel=1e-5)
     assert ce == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
+
+
+def test_dice_of_present_classes_leaves_out_the_absent_one(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, labels = batch
+    dice = cross_entropy_and_dice(logits, labels)[1]
+    present = cross_entropy_and_dice(logits, labels, only_present=True)[1]
+    absent = 1 - 1e-5 / float(logits.softmax(dim=1)[:, 4].square().sum() + 1e-5)
+    assert float(present) * 4 == pytest.approx(float(dice) * 5 - absent, rel=1e-5)
+
+
+def test_class_weights_weight_the_cross_entropy(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, labels = batch
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    ce = cross_entropy_and_dice(logits, labels, weights)[0]
+    assert ce == pytest.approx(float(F.cross_entropy(logits, labels, weights)), rel=1e-6)
+
+
+def test_rarer_classes_weigh_more_within_bounds_and_the_mean_over_pixels_is_one() -> None:
+    pixels = torch.tensor([100_000, 10_000, 1_000, 0, 1])
+    weights = rarity_weights(pixels, 0.5)
+    assert weights[0] < weights[1] < weights[2] < weights[4]
+    assert weights[4] / weights[0] <= 64.0001
+    assert float((weights * pixels).sum() / pixels.sum()) == pytest.approx(1)
+    assert rarity_weights(pixels, 0.0).tolist() == [1.0] * 5
 
 
 def test_loss_of_a_perfect_prediction_is_zero() -> None:

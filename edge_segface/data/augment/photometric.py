@@ -29,7 +29,7 @@ def distort_colours(image: UInt8Array, rng: np.random.Generator) -> UInt8Array:
 def backlight(image: UInt8Array, person: npt.NDArray[np.bool_], rng: np.random.Generator) -> UInt8Array:
     """Darken a person, or skin that is shaded from one side, against a backdrop that stays bright."""
     height, width = person.shape
-    slope = np.linspace(*rng.uniform(0, 1, 2), width, dtype=np.float32)[None] if rng.random() < 0.5 else 1.0
+    slope = np.linspace(rng.random(), rng.random(), width, dtype=np.float32)[None] if rng.random() < 0.5 else 1.0
     shade = np.float32(1 - rng.uniform(0.35, 0.8) * slope)
     soft = cv2.GaussianBlur(person.astype(np.float32), (0, 0), max(0.5, 0.004 * max(height, width)))
     return np.asarray(image * (1 - soft * (1 - shade))[..., None], dtype=np.uint8)

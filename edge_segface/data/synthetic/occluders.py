@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +34,7 @@ def paste_occluder(
         colour = image[skin].mean(axis=0) * rng.uniform(0.75, 1.2)
         texture = shaded(mask, colour, rng)
     elif draw is draw_blob:
-        texture = random_backdrop((width, height), rng, pool)
+        texture = random_backdrop((width, height), rng, pool).astype(np.float32)
     else:
         texture = shaded(mask, np.array(random_colour(rng)) * rng.uniform(0.2, 1), rng)
     alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)[..., None]
@@ -99,7 +97,8 @@ def shaded(mask: Mask, colour: npt.NDArray[np.float64], rng: np.random.Generator
     rounded = 0.72 + 0.28 * np.minimum(1, depth / max(1.0, 0.6 * float(depth.max())))
     light = draw_clouds((width, height), rng).mean(axis=2) / 255
     texture = np.asarray(colour, dtype=np.float32) * (rounded * (0.8 + 0.35 * light))[..., None].astype(np.float32)
-    return np.clip(texture + rng.normal(0, 3, texture.shape).astype(np.float32), 0, 255)
+    noisy: npt.NDArray[np.float32] = texture + rng.normal(0, 3, texture.shape).astype(np.float32)
+    return np.clip(noisy, 0, 255)
 
 
 def _line(canvas: UInt8Array, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], thickness: int) -> None:

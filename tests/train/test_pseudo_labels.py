@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edge_segface.data import open_dataset
+from edge_segface.errors import TrainingError
+from edge_segface.labels import CELEBAMASK19, LAPA11
+from edge_segface.train.pseudo_labels import pseudo_labels, write_pseudo_labels
+from tests.support.weights import weights_of
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, size in (("a.jpg", (90, 120)), ("b.png", (128, 128))):
+        cv2.imwrite(str(folder / name), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    (folder / "broken.jpg").write_bytes(b"not an image")
+    return folder
+
+
+def test_the_folder_is_a_dataset_and_a_second_run_adds_what_is_missing(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    teacher = weights_of("pico")
+    first = write_pseudo_labels([teacher], [str(photos)], out, 128)
+    assert (first.written, first.present, first.skipped) == (2, 0, ["broken.jpg"])
+    dataset = open_dataset("folder", out, "all", CELEBAMASK19)
+    assert {name: dataset.read(name).labels.shape for name in dataset.names} == {"a": (90, 120), "b": (128, 128)}
+    (out / "masks" / "b.png").unlink()
+    again = write_pseudo_labels([teacher], [str(photos)], out, 128)
+    assert (again.written, again.present) == (1, 1)
+
+
+def test_labels_of_a_mirrored_image_are_mirrored() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    straight = pseudo_labels([weights_of("pico")], image, 128, CELEBAMASK19)
+    mirrored = pseudo_labels([weights_of("pico")], np.ascontiguousarray(image[:, ::-1]), 128, CELEBAMASK19)
+    assert (CELEBAMASK19.flip_table[mirrored][:, ::-1] == straight).mean() > 0.999
+
+
+def test_several_teachers_are_averaged() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    teachers = [weights_of("pico", seed=seed) for seed in (0, 1)]
+    alone = [pseudo_labels([teacher], image, 128, CELEBAMASK19) for teacher in teachers]
+    together = pseudo_labels(teachers, image, 128, CELEBAMASK19)
+    assert not np.array_equal(alone[0], alone[1])
+    assert np.isin(together, np.union1d(*alone)).mean() > 0.5
+    assert not all(np.array_equal(together, one) for one in alone)
+
+
+def test_teachers_of_different_label_spaces_or_with_a_warp_are_rejected(photos: Path, tmp_path: Path) -> None:
+    teacher = weights_of("pico")
+    other = replace(weights_of("pico", 11), space=LAPA11)
+    with pytest.raises(TrainingError, match="one label space.*celebamask19 and lapa11"):
+        write_pseudo_labels([teacher, other], [str(photos)], tmp_path / "out", 128)
+    with pytest.raises(TrainingError, match="needs landmarks"):
+        write_pseudo_labels([replace(teacher, warp="roi-tanh")], [str(photos)], tmp_path / "out", 128)
+    assert not (tmp_path / "out").exists()
+    assert torch.is_grad_enabled()
