@@ -31,7 +31,8 @@ from torch import Tensor
 from edge_segface.bench.interleave import interleaved
 from edge_segface.data import Dataset
 from edge_segface.export.onnx_export import write_graph
-from edge_segface.model.build import PRESETS, build_edge, mobilenet
+from edge_segface.model.backbone import mobilenet_v3
+from edge_segface.model.build import PRESETS, build_edge_v1
 from edge_segface.model.edge import EdgeDecoder, Refine
 from edge_segface.model.segface import SegFace
 from edge_segface.progress import NoProgress
@@ -62,14 +63,14 @@ TITLES = {  # of variants whose name, also that of their run folder, does not ex
 @dataclass(frozen=True)
 class Variant:
     group: str
-    preset: str = "edge"
+    preset: str = "edge-v1"
     changes: tuple[str, ...] = ()
     teacher: str | None = None  # another variant
 
 
 def build_variant(width: int = 128, depth: int = 2, refine_width: int = 64) -> SegFace:
-    """Build `edge` with other widths and depths."""
-    backbone = mobilenet("mobilenetv3_large_100", out_indices=(0, 1, 2, 3, 4))
+    """Build the first `edge` with other widths and depths."""
+    backbone = mobilenet_v3("mobilenetv3_large_100")
     decoder = EdgeDecoder(
         19,
         backbone.feature_info.channels(),
@@ -92,8 +93,8 @@ class NoRefinement(torch.nn.Module):
 
 
 def build_quarter() -> SegFace:
-    """Build `edge` with masks at a quarter of the input size, without the last refinement."""
-    model = build_edge(19)
+    """Build the first `edge` with masks at a quarter of the input size, without the last refinement."""
+    model = build_edge_v1(19)
     channels = model.backbone.feature_info.channels()  # type: ignore[union-attr, operator]
     decoder = model.decoder
     decoder.refine_quarter = Refine(128, channels[1], 32, kernel=5)
