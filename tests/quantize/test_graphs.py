@@ -87,7 +87,7 @@ def test_groups_are_kept_one_by_one_until_the_drop_is_acceptable(
 def test_multiply_adds_are_those_that_torch_counts() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = PRESETS["edge"](19).eval()
+    model = PRESETS["edge-v1"](19).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.backbone(torch.zeros(1, 3, 256, 256))
     ours = sum(layer.macs for layer in layers(load_fp32(BUNDLED)[0]) if "/backbone/" in layer.name)
