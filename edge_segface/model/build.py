@@ -72,6 +72,17 @@ def build_pico(classes: int) -> SegFace:
     )
 
 
+# The decoder of `lite`, `teacher` and the first `edge`.
+AT_STRIDE_8: dict[str, int] = {
+    "width": 128,
+    "depth": 2,
+    "cross_inner": 64,
+    "hidden": 512,
+    "refine_width": 64,
+    "mask_width": 32,
+}
+
+
 def build_lite(classes: int) -> SegFace:
     """Build the network for int8 and NPUs: EfficientNet-Lite0, which has no squeeze-and-excitation and no h-swish."""
     return _on_efficientnet_lite(classes, "tf_efficientnet_lite0")
@@ -86,17 +97,7 @@ def _on_efficientnet_lite(classes: int, name: str) -> SegFace:
     from edge_segface.model.backbone import efficientnet_lite
 
     backbone = efficientnet_lite(name)
-    return with_edge_decoder(
-        classes,
-        backbone,
-        backbone.feature_info.channels(),
-        width=128,
-        depth=2,
-        cross_inner=64,
-        hidden=512,
-        refine_width=64,
-        mask_width=32,
-    )
+    return with_edge_decoder(classes, backbone, backbone.feature_info.channels(), **AT_STRIDE_8)
 
 
 def build_edge_v1(classes: int) -> SegFace:
@@ -104,17 +105,7 @@ def build_edge_v1(classes: int) -> SegFace:
     from edge_segface.model.backbone import mobilenet_v3
 
     backbone = mobilenet_v3("mobilenetv3_large_100")
-    return with_edge_decoder(
-        classes,
-        backbone,
-        backbone.feature_info.channels(),
-        width=128,
-        depth=2,
-        cross_inner=64,
-        hidden=512,
-        refine_width=64,
-        mask_width=32,
-    )
+    return with_edge_decoder(classes, backbone, backbone.feature_info.channels(), **AT_STRIDE_8)
 
 
 def build_pico_v1(classes: int) -> SegFace:

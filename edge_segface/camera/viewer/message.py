@@ -1,7 +1,7 @@
 """Messages for the page: three big-endian lengths of four bytes, then JSON, a JPEG, and a PNG of class ids.
 
 The JSON's `kind` says what a message is. `frame` carries a result. The others have no images: `hello` comes first on
-every connection, `quiet` while there is no new result, `ended` after the loop's end.
+every connection, `quiet` while there is no new result, `ended` when the loop is over.
 """
 
 from __future__ import annotations
