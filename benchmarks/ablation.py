@@ -32,8 +32,8 @@ from edge_segface.bench.interleave import interleaved
 from edge_segface.data import Dataset
 from edge_segface.export.onnx_export import write_graph
 from edge_segface.model.backbone import mobilenet_v3
-from edge_segface.model.build import PRESETS, build_edge_v1
-from edge_segface.model.edge import EdgeDecoder, Refine
+from edge_segface.model.build import PRESETS, build_edge_v1, with_edge_decoder
+from edge_segface.model.edge import Refine
 from edge_segface.model.segface import SegFace
 from edge_segface.progress import NoProgress
 from edge_segface.train.devices import Devices
@@ -71,18 +71,17 @@ class Variant:
 def build_variant(width: int = 128, depth: int = 2, refine_width: int = 64) -> SegFace:
     """Build the first `edge` with other widths and depths."""
     backbone = mobilenet_v3("mobilenetv3_large_100")
-    decoder = EdgeDecoder(
+    return with_edge_decoder(
         19,
+        backbone,
         backbone.feature_info.channels(),
         width=width,
         depth=depth,
-        heads=4,
         cross_inner=width // 2,
         hidden=4 * width,
         refine_width=refine_width,
         mask_width=32,
     )
-    return SegFace(backbone, decoder)
 
 
 class NoRefinement(torch.nn.Module):
