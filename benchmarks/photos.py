@@ -61,8 +61,9 @@ def measure_groups(parser: FaceParser, heads: Dataset, photos: int) -> Report:
     found, placed, false_faces, complete = 0, 0, 0, 0
     for number in range(photos):
         scene = compose(heads, number, HEADS, GROUP_WH)
-        hits, wrong = match_faces([face.face for face in parser(scene.image_bgr).faces], scene)
-        found, placed, false_faces = found + sum(hits), placed + len(hits), false_faces + wrong
+        faces = [face.face for face in parser(scene.image_bgr).faces]
+        hits = [match is not None for match in match_faces(faces, scene)]
+        found, placed, false_faces = found + sum(hits), placed + len(hits), false_faces + len(faces) - sum(hits)
         complete += all(hits)
     return {
         "photos": photos,

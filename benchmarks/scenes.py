@@ -65,7 +65,9 @@ def measure(parser: FaceParser, heads: Dataset, frames: int, images: Path | None
     for number in range(frames):
         scene = held_out_scene(heads, number)
         found = finder(scene.image_bgr)
-        hits, false_count = match_faces(found, scene)
+        matches = match_faces(found, scene)
+        hits = [match is not None for match in matches]
+        false_count = len(found) - sum(hits)
         heights = (scene.face_boxes_xyxy[:, 3] - scene.face_boxes_xyxy[:, 1]).tolist()
         lowest, tallest = FACE_HEIGHTS
         faces += [(height, hit) for height, hit in zip(heights, hits, strict=True) if lowest <= height <= tallest]
@@ -105,18 +107,20 @@ def held_out_scene(heads: Dataset, number: int) -> Scene:
     return Scene(distort_colours(scene.image_bgr, rng), scene.labels, scene.face_boxes_xyxy)
 
 
-def match_faces(found: list[Face], scene: Scene) -> tuple[list[bool], int]:
-    """Return for each true face whether it was found, and the number of false faces."""
+def match_faces(found: list[Face], scene: Scene) -> list[Face | None]:
+    """Return the found face for each true one, if there is any."""
     true = [Face((box[0], box[1], box[2], box[3]), 1.0) for box in scene.face_boxes_xyxy.tolist()]
     unmatched = set(range(len(found)))
-    hits = []
+    matches: list[Face | None] = []
     for face in true:
         overlaps = {index: overlap(roi_box(found[index]), roi_box(face)) for index in sorted(unmatched)}
         best = max(overlaps, key=lambda index: overlaps[index], default=None)
-        hit = best is not None and overlaps[best] >= MIN_OVERLAP
-        unmatched -= {best} if hit else set()
-        hits.append(hit)
-    return hits, len(unmatched)
+        if best is None or overlaps[best] < MIN_OVERLAP:
+            matches.append(None)
+        else:
+            unmatched.remove(best)
+            matches.append(found[best])
+    return matches
 
 
 def roi_box(face: Face) -> Box:

@@ -19,6 +19,7 @@ import common
 import cpu
 import engines
 import estimates
+import finder
 import loop
 import models
 import paper
@@ -41,6 +42,7 @@ TABLES = {
     "cpu": cpu.table,
     "engines": engines.table,
     "estimates": estimates.table,
+    "finder": finder.table,
     "loop": loop.table,
     "models": models.table,
     "paper": paper.table,

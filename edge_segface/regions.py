@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_segface.face_score import FaceScore, Region, bundled_score, features, kinds_shown
 from edge_segface.frames import ClassMap, RoI, UInt8Array
 from edge_segface.labels import PART_GROUPS, LabelSpace
 
 FACE_PARTS = PART_GROUPS["face"]
 HEAD_PARTS = (*FACE_PARTS, "hair", "hat", "left_ear", "right_ear", "earring")
-# Kinds of inner parts; a face shows at least two of them, because skin alone may be a hand or a wall.
-KINDS = (
-    ("left_brow", "right_brow", "left_eye", "right_eye", "glasses"),
-    ("nose",),
-    ("inner_mouth", "lower_lip", "upper_lip"),
-)
 
 ROI_GROWTH = 2.0  # side of the RoI relative to the longer side of the face's box: includes head, hat and shoulders
 MIN_FILLED = 0.35  # least share of the box that the face covers
@@ -33,10 +28,11 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Face:
-    """A face's box by its outer edges (left, top, right, bottom) in pixels, and a score of 0..1."""
+    """A face's box by its outer edges (left, top, right, bottom) in pixels, and the probability that it is one."""
 
     box_xyxy: Box
     score: float
+    features: tuple[float, ...] = field(default=(), repr=False, compare=False)  # that the score was computed from
 
     @property
     def height(self) -> float:
@@ -55,13 +51,26 @@ def face_ids(space: LabelSpace) -> npt.NDArray[np.uint8]:
     return _ids(FACE_PARTS, space)
 
 
-def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> list[Face]:
+def find_faces(
+    class_map: ClassMap, *, min_side: int = 10, kinds: float = 2, score: FaceScore | None = None
+) -> list[Face]:
     """Return the faces of a class map, largest first: components of skin with at least `kinds` kinds of inner parts."""
     labels, space = class_map.labels, class_map.space
+    score = score or bundled_score()
+    faces = []
+    for region in face_regions(labels, space, min_side):
+        if kinds_shown(labels, region, space).sum() >= kinds:
+            values = features(labels, region, space)
+            faces.append(Face(region.box_xyxy, score(values), tuple(values.tolist())))
+    return sorted(faces, key=lambda face: -face.height)
+
+
+def face_regions(labels: UInt8Array, space: LabelSpace, min_side: int) -> list[Region]:
+    """Return the components of skin and the parts on it that have the size and the shape of a face."""
     face = np.asarray(cv2.LUT(labels, _table(FACE_PARTS, space)), dtype=np.uint8)
     x, y, across, down = cv2.boundingRect(face)  # bounding box of all face pixels, with the margin that opening needs
     x, y, right, low = max(x - 2, 0), max(y - 2, 0), x + across + 2, y + down + 2
-    face, labels = face[y:low, x:right], labels[y:low, x:right]
+    face, labels = face[y:low, x:right], labels[y:low, x:right]  # what follows is in pixels of this box
     if not face.size:
         return []
     # Opening cuts thin bridges between two faces.
@@ -75,9 +84,11 @@ def find_faces(class_map: ClassMap, *, min_side: int = 10, kinds: float = 2) -> 
         area_slice = np.s_[top : top + height, left : left + width]
         region = components[area_slice] == component
         for part in _split_by_noses(region, labels[area_slice], space):
-            if (one := _face_of(part, labels[area_slice], space, min_side, kinds)) is not None:
-                found.append(_moved(one, x + left, y + top))
-    return sorted(found, key=lambda face: -face.height)
+            inner_left, inner_top, across, down = cv2.boundingRect(part.astype(np.uint8))
+            if min(across, down) >= min_side:
+                pixels = part[inner_top : inner_top + down, inner_left : inner_left + across]
+                found.append(Region(pixels, x + left + inner_left, y + top + inner_top))
+    return found
 
 
 def _split_by_noses(region: Mask, labels: UInt8Array, space: LabelSpace) -> list[Mask]:
@@ -98,23 +109,6 @@ def _split_by_noses(region: Mask, labels: UInt8Array, space: LabelSpace) -> list
     distances = np.stack([np.hypot(columns - x, rows - y) for x, y in kept])
     nearest = distances.argmin(axis=0)
     return [region & (nearest == index) for index in range(len(kept))]
-
-
-def _face_of(region: Mask, labels: UInt8Array, space: LabelSpace, min_side: int, kinds: float) -> Face | None:
-    """Return the face that a region is, if it is large enough and shows enough kinds of inner parts."""
-    left, top, width, height = cv2.boundingRect(region.astype(np.uint8))
-    if min(width, height) < min_side:
-        return None
-    counts = np.bincount(_kind_of_id(space)[labels[region]], minlength=len(KINDS) + 1)
-    evidence = np.minimum(counts[1:] / counts.sum() / 0.01, 1).sum()  # a kind counts fully from 1 % of the face on
-    if evidence < kinds:
-        return None
-    return Face((float(left), float(top), float(left + width), float(top + height)), float(evidence / len(KINDS)))
-
-
-def _moved(face: Face, x: int, y: int) -> Face:
-    left, top, right, bottom = face.box_xyxy
-    return Face((left + x, top + y, right + x, bottom + y), face.score)
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -142,14 +136,6 @@ def _table(parts: tuple[str, ...], space: LabelSpace) -> UInt8Array:
     """Return a lookup table with 1 for the ids of these parts, else 0."""
     table = np.zeros(256, dtype=np.uint8)
     table[_ids(parts, space)] = 1
-    return table
-
-
-@cache
-def _kind_of_id(space: LabelSpace) -> npt.NDArray[np.uint8]:
-    table = np.zeros(256, dtype=np.uint8)
-    for number, kind in enumerate(KINDS, 1):
-        table[_ids(kind, space)] = number
     return table
 
 

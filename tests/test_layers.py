@@ -12,7 +12,7 @@ ROOT = Path(edge_segface.__file__).parent
 
 # From the bottom up. Packages of one layer do not import each other, except in the base layer.
 BASE = (
-    "errors labels frames masks spec metrics files signals progress typed extras timing machine paper board "
+    "errors labels face_score frames masks spec metrics files signals progress typed extras timing machine paper board "
     "image_io draw assets regions fetch warp onnx_cost coco soft_edges compositing installation"
 )
 LAYERS = [

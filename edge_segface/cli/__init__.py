@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Run it": {"parse": run.parse, "webcam": run.webcam},
     "Train and score": {
         "train": training.train,
+        "pseudo-label": training.pseudo_label,
         "recipes": training.recipes,
         "evaluate": training.evaluate,
         "balance": training.balance,

@@ -31,6 +31,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Your own labelled images", "edge-segface train edge --dataset folder -d faces -o run"),
         ("Continue an interrupted run", "edge-segface train edge --dataset folder -d faces -o run --resume"),
     ),
+    "pseudo-label": (
+        ("Label a folder of faces with a trained network",
+         "edge-segface pseudo-label faces/images --teacher run/best.pt -o labelled"),
+        ("Then train on them too", "edge-segface train edge --dataset folder -d faces -o run2 --set also=labelled"),
+    ),
     "recipes": (
         ("All recipes", "edge-segface recipes"),
         ("All values of one, as JSON", "edge-segface recipes edge --json edge.json"),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edge_segface.assets import DEFAULT_MODEL
+from edge_segface.assets import DEFAULT_MODEL, MIN_FACE_SCORE
 from edge_segface.cli.options import (
     CAMERA,
     DRAWING,
@@ -47,8 +47,9 @@ def parse(
         int | None, typer.Option(min=1, help="Parse at most this many faces, the largest.", rich_help_panel=FACES)
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="How sure the finder must be of a face, 0 to 1.", rich_help_panel=FACES)
-    ] = 0.65,
+        float,
+        typer.Option(min=0, max=1, help="Report faces of at least this probability, 0 to 1.", rich_help_panel=FACES),
+    ] = MIN_FACE_SCORE,
     labels: Annotated[
         LabelsName | None,
         typer.Option(help="Label space of the class ids. Default: the model's own.", rich_help_panel=OUTPUT),

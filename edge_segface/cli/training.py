@@ -1,4 +1,4 @@
-"""Commands that train networks and score models: train, recipes, evaluate, balance."""
+"""Commands that train networks and score models: train, pseudo-label, recipes, evaluate, balance."""
 
 from __future__ import annotations
 
@@ -105,6 +105,40 @@ def train(
         messages.warn(f"stopped at step {result.steps}; continue with --resume")
         raise typer.Exit(130 if messages.is_first() else 0)  # a failing process has the others killed
     messages.say(f"{result.run.best}  mean F1 {result.best_f1:.2f} on {result.validated_on}")
+
+
+def pseudo_label(
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Image files, folders and glob patterns.", metavar="IMAGES...", show_default=False),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the labelled images; an earlier one is continued.")
+    ],
+    teachers: Annotated[
+        list[str],
+        typer.Option(
+            "--teacher", metavar="CHECKPOINT", help="A checkpoint; may be repeated, probabilities are averaged."
+        ),
+    ],
+    size: Annotated[
+        int | None, typer.Option(help="Input size of the teachers. Default: that of the first one's training.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Label images with trained networks, to train others on them."""
+    check_training()
+    from edge_segface.cli.console import messages
+    from edge_segface.cli.console.progress import progress_bar
+    from edge_segface.train.command import run_pseudo_labelling
+
+    with progress_bar() as progress:
+        result = run_pseudo_labelling(teachers, images, out, size=size, threads=threads, progress=progress)
+    earlier = f", {result.present} were there before" if result.present else ""
+    typer.echo(f"{out}  {result.written} images labelled{earlier}")
+    if result.skipped:
+        messages.warn(f"could not be read: {len(result.skipped)}")
+        raise typer.Exit(1)
 
 
 def recipes(

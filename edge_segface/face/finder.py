@@ -10,22 +10,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_segface.assets import MIN_FACE_SCORE
 from edge_segface.face.look import Look, look_at
+from edge_segface.face_score import FaceScore, bundled_score
 from edge_segface.frames import ClassMap, RoI, UInt8Array
-from edge_segface.regions import KINDS, Box, Face, find_faces, overlap
+from edge_segface.regions import Box, Face, find_faces, overlap
 
 if TYPE_CHECKING:
     from edge_segface.face.parser import FaceParser
 
 WIDE_MIN_SIDE = 8  # smallest candidate in a wide look, in pixels of the network's input
 CLOSE_MIN_SHARE = 0.2  # smallest face in a close look, relative to the network's input
-CLOSE_KINDS = 2  # kinds of inner parts that confirm a face
-MIN_SCORE = 0.65  # of a face in a close look: just below two of the three kinds
+MIN_KINDS = 1.0  # kinds of inner parts that a close look must show at least
 SAME_FACE = 0.3  # least overlap of two boxes of one face
 SAME_CANDIDATE = (
     0.6  # overlap from which candidates are merged; touching faces share one, and separate in the close look
@@ -79,7 +80,8 @@ class FaceFinder:
 
     parser: FaceParser
     min_face: float = MIN_FACE
-    min_score: float = MIN_SCORE
+    min_score: float = MIN_FACE_SCORE
+    score: FaceScore = field(default_factory=bundled_score)
     tiles: bool = True
 
     def __call__(self, image_bgr: UInt8Array) -> list[Face]:
@@ -149,12 +151,13 @@ class FaceFinder:
 
     def _close_faces(self, roi: RoI, labels: UInt8Array) -> list[Face]:
         min_side = round(CLOSE_MIN_SHARE * self.parser.spec.input_size)
-        return self.faces_in(roi, labels, min_side=min_side, kinds=self.min_score * len(KINDS))
+        faces = self.faces_in(roi, labels, min_side=min_side, kinds=MIN_KINDS)
+        return [face for face in faces if face.score >= self.min_score]
 
     def faces_in(self, roi: RoI, labels: UInt8Array, *, min_side: int, kinds: float) -> list[Face]:
         """Return the faces in the labels of an RoI, with boxes in pixels of the image."""
-        found = find_faces(ClassMap(labels, self.parser.space), min_side=min_side, kinds=kinds)
-        return [Face(box_in_frame(face.box_xyxy, roi, labels.shape[0]), face.score) for face in found]
+        found = find_faces(ClassMap(labels, self.parser.space), min_side=min_side, kinds=kinds, score=self.score)
+        return [replace(face, box_xyxy=box_in_frame(face.box_xyxy, roi, labels.shape[0])) for face in found]
 
 
 def best_match(faces: Iterable[Face], other: Face) -> Face | None:

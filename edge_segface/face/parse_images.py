@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from edge_segface.assets import MIN_FACE_SCORE
 from edge_segface.coco import CocoFile
 from edge_segface.draw import colour, side_by_side
 from edge_segface.engine.base import check_has_labels
 from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError
-from edge_segface.face.finder import MIN_SCORE
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.result import ParsedImage
 from edge_segface.files import make_folder, write_text
@@ -37,7 +37,7 @@ class ParseOptions:
     space: LabelSpace
     whole: bool = False
     max_faces: int | None = None
-    min_score: float = MIN_SCORE
+    min_score: float = MIN_FACE_SCORE
     overlay: bool = True  # NAME.overlay.jpg
     colour_map: bool = False  # NAME.colour.png
     sheet: bool = False  # NAME.sheet.jpg: image, overlay and legend

@@ -10,10 +10,9 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.assets import DEFAULT_MODEL
+from edge_segface.assets import DEFAULT_MODEL, MIN_FACE_SCORE
 from edge_segface.engine import Engine, Runtime
 from edge_segface.errors import InputError
-from edge_segface.face.finder import MIN_SCORE
 from edge_segface.face.photo import parse_photo, parse_square
 from edge_segface.face.result import ParsedImage
 from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image, crop, pasted
@@ -76,7 +75,7 @@ class FaceParser:
         *,
         whole: bool = False,
         max_faces: int | None = None,
-        min_score: float = MIN_SCORE,
+        min_score: float = MIN_FACE_SCORE,
         channels: Channels = "bgr",
     ) -> ParsedImage: ...
 
@@ -87,7 +86,7 @@ class FaceParser:
         *,
         whole: bool = False,
         max_faces: int | None = None,
-        min_score: float = MIN_SCORE,
+        min_score: float = MIN_FACE_SCORE,
         channels: Channels = "bgr",
     ) -> list[ParsedImage]: ...
 
@@ -99,7 +98,7 @@ class FaceParser:
         *,
         whole: bool = False,
         max_faces: int | None = None,
-        min_score: float = MIN_SCORE,
+        min_score: float = MIN_FACE_SCORE,
         channels: Channels = "bgr",
     ) -> ParsedImage | list[ParsedImage]:
         """Find and parse all faces of an image, or of each image in a list.

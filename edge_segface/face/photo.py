@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edge_segface.assets import MIN_FACE_SCORE
 from edge_segface.errors import InputError
 from edge_segface.face.extend import context_looks, extend
-from edge_segface.face.finder import MIN_SCORE, FaceFinder, FoundFace, box_in_crop, box_in_frame
+from edge_segface.face.finder import FaceFinder, FoundFace, box_in_crop, box_in_frame
 from edge_segface.face.look import Look, look_at
 from edge_segface.face.merge import merged_labels
 from edge_segface.face.result import ParsedFace, ParsedImage
 from edge_segface.face.track import crop_around
 from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image
-from edge_segface.regions import Face, find_faces, head_box
+from edge_segface.regions import find_faces, head_box
 
 if TYPE_CHECKING:
     from edge_segface.face.parser import FaceParser, Landmarks
@@ -23,7 +25,7 @@ SAME_PLACE = 0.05  # shift relative to the side, or change of the logarithm of t
 
 
 def parse_photo(
-    parser: FaceParser, image_bgr: UInt8Array, *, max_faces: int | None = None, min_score: float = MIN_SCORE
+    parser: FaceParser, image_bgr: UInt8Array, *, max_faces: int | None = None, min_score: float = MIN_FACE_SCORE
 ) -> ParsedImage:
     """Find the faces of an image and parse each, largest first; a portrait is parsed as a whole."""
     check_image(image_bgr, "the image")
@@ -54,7 +56,7 @@ def parse_square(
     roi = roi or RoI.whole((image_bgr.shape[0], image_bgr.shape[1]))
     labels = parser.parse_rois([image_bgr], [roi], None if landmarks is None else [landmarks])[0]
     found = find_faces(ClassMap(labels, parser.space))[:1]
-    faces = [Face(box_in_frame(face.box_xyxy, roi, len(labels)), face.score) for face in found]
+    faces = [replace(face, box_xyxy=box_in_frame(face.box_xyxy, roi, len(labels))) for face in found]
     return ParsedImage(
         merged_labels([Look(roi, labels)], (image_bgr.shape[0], image_bgr.shape[1])),
         parser.space,

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from edge_segface.errors import ModelError
 from edge_segface.face.detector import Detector
 from edge_segface.face.finder import (
-    CLOSE_KINDS,
     CLOSE_MIN_SHARE,
     SAME_FACE,
     FaceFinder,
@@ -40,6 +39,7 @@ MAX_FACES = 4
 PATIENCE = 5  # frames without the face after which its track ends
 SEARCHES_PER_S = {"lost": 15.0, "tracking": 3.0}
 CLOSE_LOOKS = 3  # candidates verified per search
+YOUNG_KINDS = 2.0  # kinds of inner parts that keep a new track alive
 KEEP_KINDS = 1.0  # kinds of inner parts that keep an older track alive
 
 
@@ -141,7 +141,7 @@ class FaceTracker:
         followed: list[TrackedFace] = []
         for index, (track, roi) in enumerate(zip(list(self.tracks), rois, strict=True)):
             labels = results["labels"][index]
-            kinds = CLOSE_KINDS if track.young else KEEP_KINDS
+            kinds = YOUNG_KINDS if track.young else KEEP_KINDS
             face = best_match(self._finder.faces_in(roi, labels, min_side=min_side, kinds=kinds), track.face)
             duplicate = face is not None and any(
                 overlap(face.box_xyxy, other.face.box_xyxy) > SAME_FACE for other in followed

@@ -1,4 +1,4 @@
-"""`edge-segface train` as a function: recipe, datasets and checks first, PyTorch last.
+"""`edge-segface train` and `pseudo-label` as functions: recipe, datasets and checks first, PyTorch last.
 
 PyTorch takes seconds to load, so a wrong recipe, folder or dataset is reported before it is imported.
 """
@@ -6,19 +6,23 @@ PyTorch takes seconds to load, so a wrong recipe, folder or dataset is reported 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_segface.data import Dataset, open_dataset
+from edge_segface.image_io import find_images
 from edge_segface.labels import LabelSpace, describe_lost_parts, label_space
-from edge_segface.models import mask_space
+from edge_segface.models import input_size, mask_space, resolve_checkpoint
 from edge_segface.progress import NO_PROGRESS, Progress
+from edge_segface.spec import check_size
 from edge_segface.train.recipe import Recipe, load_recipe
 from edge_segface.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from edge_segface.train.loop import TrainingResult
+    from edge_segface.train.pseudo_labels import PseudoLabelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +91,29 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
         workers=Devices.workers if request.workers is None else request.workers,
     )
     return train(recipe, train_set, val_set, run, devices, resume=request.resume, progress=progress)
+
+
+def run_pseudo_labelling(
+    teachers: Sequence[str],
+    images: Sequence[str],
+    out: Path,
+    *,
+    size: int | None = None,
+    threads: int | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> PseudoLabelled:
+    """Label images with the checkpoints of trained networks."""
+    checkpoints = [resolve_checkpoint(teacher) for teacher in teachers]
+    paths = find_images(images)
+    if size is not None:
+        check_size(size)
+
+    import torch
+
+    from edge_segface.model.checkpoint import load_weights
+    from edge_segface.train.pseudo_labels import write_pseudo_labels
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    loaded = [load_weights(path) for path in checkpoints]
+    return write_pseudo_labels(loaded, paths, out, input_size(loaded[0], size), progress=progress)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor
 from edge_segface.errors import ImageError, TrainingError
 from edge_segface.files import write_bytes
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array
-from edge_segface.image_io import find_images, read_image
+from edge_segface.image_io import read_image
 from edge_segface.labels import LabelSpace
 from edge_segface.model.checkpoint import Weights
 from edge_segface.model.segface import normalised
@@ -37,13 +38,11 @@ class PseudoLabelled:
 
 
 def write_pseudo_labels(
-    teachers: Sequence[Weights], sources: Sequence[str], out: Path, size: int, *, progress: Progress = NO_PROGRESS
+    teachers: Sequence[Weights], paths: Sequence[Path], out: Path, size: int, *, progress: Progress = NO_PROGRESS
 ) -> PseudoLabelled:
-    """Label the images of `sources` into `out`/images and `out`/masks. Masks that exist already are kept."""
+    """Label images into `out`/images and `out`/masks. Masks that exist already are kept."""
     space = check_teachers(teachers)
-    paths = find_images(sources)
-    for folder in ("images", "masks"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+    check_distinct(paths)
     written, present, skipped = 0, 0, []
     progress.stage("pseudo-labels", len(paths))
     for path in paths:
@@ -57,6 +56,8 @@ def write_pseudo_labels(
                 progress.note(str(error))
                 skipped.append(path.name)
             else:
+                for folder in ("images", "masks"):
+                    (out / folder).mkdir(parents=True, exist_ok=True)
                 place(path, out / "images" / path.name)
                 write_bytes(cv2.imencode(".png", labels)[1].tobytes(), mask)  # last: what has a mask is complete
                 written += 1
@@ -74,6 +75,15 @@ def check_teachers(teachers: Sequence[Weights]) -> LabelSpace:
             "a teacher with a warp needs landmarks, which images without labels do not have", found=", ".join(warped)
         )
     return next(iter(spaces.values()))
+
+
+def check_distinct(paths: Sequence[Path]) -> None:
+    """Raise if two images have the name of one mask."""
+    stem, count = Counter(path.stem for path in paths).most_common(1)[0]
+    if count > 1:
+        raise TrainingError(
+            f"{count} images are called {stem}", remedy="rename them, or label their folders one by one"
+        )
 
 
 @torch.inference_mode()

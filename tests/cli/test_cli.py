@@ -55,8 +55,8 @@ def test_every_command_has_help_and_the_version_is_printed() -> None:
     assert run_cli("--version").stdout == f"edge-segface {__version__}\n"
     commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
     assert set(commands) == {
-        "demo", "doctor", "parse", "fetch", "train", "recipes", "evaluate", "balance", "calibrate", "export",
-        "quantize", "build-engine", "package", "info", "webcam", "benchmark", "estimate",
+        "demo", "doctor", "parse", "fetch", "train", "pseudo-label", "recipes", "evaluate", "balance", "calibrate",
+        "export", "quantize", "build-engine", "package", "info", "webcam", "benchmark", "estimate",
     }  # fmt: skip
     for command in commands:
         result = CliRunner().invoke(app, [command, "--help"])

@@ -10,8 +10,11 @@ import torch
 
 from edge_segface.data import open_dataset
 from edge_segface.errors import TrainingError
+from edge_segface.image_io import find_images
 from edge_segface.labels import CELEBAMASK19, LAPA11
+from edge_segface.model.checkpoint import save_weights
 from edge_segface.train.pseudo_labels import pseudo_labels, write_pseudo_labels
+from tests.conftest import assert_one_line_error, run_cli
 from tests.support.weights import weights_of
 
 
@@ -29,12 +32,12 @@ def photos(tmp_path: Path) -> Path:
 def test_the_folder_is_a_dataset_and_a_second_run_adds_what_is_missing(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     teacher = weights_of("pico")
-    first = write_pseudo_labels([teacher], [str(photos)], out, 128)
+    first = write_pseudo_labels([teacher], find_images([str(photos)]), out, 128)
     assert (first.written, first.present, first.skipped) == (2, 0, ["broken.jpg"])
     dataset = open_dataset("folder", out, "all", CELEBAMASK19)
     assert {name: dataset.read(name).labels.shape for name in dataset.names} == {"a": (90, 120), "b": (128, 128)}
     (out / "masks" / "b.png").unlink()
-    again = write_pseudo_labels([teacher], [str(photos)], out, 128)
+    again = write_pseudo_labels([teacher], find_images([str(photos)]), out, 128)
     assert (again.written, again.present) == (1, 1)
 
 
@@ -59,8 +62,43 @@ def test_teachers_of_different_label_spaces_or_with_a_warp_are_rejected(photos: 
     teacher = weights_of("pico")
     other = replace(weights_of("pico", 11), space=LAPA11)
     with pytest.raises(TrainingError, match="one label space.*celebamask19 and lapa11"):
-        write_pseudo_labels([teacher, other], [str(photos)], tmp_path / "out", 128)
+        write_pseudo_labels([teacher, other], find_images([str(photos)]), tmp_path / "out", 128)
     with pytest.raises(TrainingError, match="needs landmarks"):
-        write_pseudo_labels([replace(teacher, warp="roi-tanh")], [str(photos)], tmp_path / "out", 128)
+        write_pseudo_labels([replace(teacher, warp="roi-tanh")], find_images([str(photos)]), tmp_path / "out", 128)
     assert not (tmp_path / "out").exists()
     assert torch.is_grad_enabled()
+
+
+def test_two_images_of_one_name_are_rejected(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.png").write_bytes((photos / "b.png").read_bytes())
+    with pytest.raises(TrainingError, match="2 images are called a"):
+        write_pseudo_labels([weights_of("pico")], find_images([str(photos)]), tmp_path / "out", 128)
+    assert not (tmp_path / "out").exists()
+
+
+def test_command_labels_what_it_can_and_continues(photos: Path, tmp_path: Path) -> None:
+    teacher, out = tmp_path / "teacher.pt", tmp_path / "out"
+    save_weights(weights_of("pico"), teacher)
+    (photos / "broken.jpg").rename(photos / "c.jpg")
+    arguments = ("pseudo-label", photos, "--teacher", teacher, "--teacher", teacher, "-o", out, "--size", 128)
+    first = run_cli(*arguments)
+    assert first.returncode == 1
+    assert first.stdout == f"{out}  2 images labelled\n"
+    assert "c.jpg" in first.stderr
+    assert "could not be read: 1" in first.stderr
+    (photos / "c.jpg").unlink()
+    again = run_cli(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == f"{out}  0 images labelled, 2 were there before\n"
+
+
+def test_wrong_arguments_of_the_command_are_one_line(photos: Path, tmp_path: Path) -> None:
+    teacher, out = tmp_path / "teacher.pt", tmp_path / "x"
+    save_weights(weights_of("pico"), teacher)
+    assert_one_line_error(run_cli("pseudo-label", photos, "--teacher", "missing.pt", "-o", out), "does not exist")
+    absent = run_cli("pseudo-label", tmp_path / "no", "--teacher", teacher, "-o", out)
+    assert absent.returncode == 1
+    assert "No such file" in absent.stderr
+    wrong_size = run_cli("pseudo-label", photos, "--teacher", teacher, "-o", out, "--size", 100)
+    assert_one_line_error(wrong_size, "multiple of 32")
+    assert not out.exists()
