@@ -1,6 +1,6 @@
 """FaceFinder on photographs without people and on small heads in large frames, and what its scores mean.
 
-    python benchmarks/finder.py MODEL --data DIR --no-faces DIR [--labels NAME] [--fit] [--save]
+    python benchmarks/finder.py [MODEL ...] --data DIR --no-faces DIR [--labels NAME] [--fit] [--save]
 
 `--no-faces` is a folder of photographs without people that no training has seen. Small heads, 60 to 120 px tall, come
 from the validation split of the dataset and are composed into 1280x720 frames, one to four in each, half of them before
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from common import Report
 from scenes import match_faces
 
-from edge_segface.assets import FACE_SCORE, MIN_FACE_SCORE
+from edge_segface.assets import DEFAULT_MODEL, FACE_SCORE, MIN_FACE_SCORE, PHOTO_MODEL
 from edge_segface.data import Dataset, Sample
 from edge_segface.data.augment.photometric import distort_colours
 from edge_segface.data.synthetic.backdrops import BackdropPool
@@ -75,7 +75,7 @@ class Candidates:
 
 def main() -> None:
     arguments = common.argument_parser(__doc__)
-    arguments.add_argument("model", nargs="?", default="edge-256", help="Default: edge-256.")
+    arguments.add_argument("models", nargs="*", default=[DEFAULT_MODEL, PHOTO_MODEL], metavar="MODEL")
     common.add_dataset(arguments)
     arguments.add_argument("--no-faces", type=Path, required=True, help="Folder of photographs without people.")
     arguments.add_argument("--frames", type=int, default=FRAMES, help=f"Composed frames (default: {FRAMES}).")
@@ -83,9 +83,18 @@ def main() -> None:
     arguments.add_argument("--save", action="store_true", help="Write results/finder.json.")
     options = arguments.parse_args()
     photos = find_images([str(options.no_faces)])
-    with FaceParser(options.model) as parser:
-        heads = to_model_space(common.open_split(options, "val"), parser.space)
-        report = measure(parser, heads, photos, options.frames, fit=options.fit)
+    report: Report = {
+        **common.new_report("onnxruntime"),
+        "min_score": MIN_FACE_SCORE,
+        "photographs_without_people": len(photos),
+        "frames": options.frames,
+        "models": {},
+    }
+    for model in options.models:
+        with FaceParser(model) as parser:
+            heads = to_model_space(common.open_split(options, "val"), parser.space)
+            report["engine"] = parser.engine.description
+            report["models"][model] = measure(parser, heads, photos, options.frames, fit=options.fit)
     print(json.dumps(report, indent=2))
     if options.save:
         common.write_result("finder", report)
@@ -101,15 +110,7 @@ def measure(parser: FaceParser, heads: Dataset, photos: list[Path], frames: int,
     scores = [fit_score([each for each in seen if each.half != half]) for half in range(HALVES)]
     if fit:
         store(fit_score(seen), parser.spec.name)
-    return {
-        **common.new_report("onnxruntime"),
-        "model": parser.spec.name,
-        "engine": parser.engine.description,
-        "min_score": MIN_FACE_SCORE,
-        "photographs_without_people": len(photos),
-        "frames": frames,
-        **judged(parser, items(), scores),
-    }
+    return judged(parser, items(), scores)
 
 
 def photographs(paths: list[Path]) -> Iterator[Item]:
@@ -184,13 +185,13 @@ def fit_score(seen: Sequence[Candidates]) -> FaceScore:
 
 
 def store(score: FaceScore, model: str) -> None:
-    content = {
+    """Write the score of a model into the package, beside those of the others."""
+    fitted = json.loads(FACE_SCORE.read_text(encoding="utf-8"))
+    fitted[model] = {
         "coefficients": dict(zip(FEATURES, [round(each, 4) for each in score.coefficients], strict=True)),
         "bias": round(score.bias, 4),
-        "fitted_to": model,
-        "made_by": "benchmarks/finder.py --fit",
     }
-    write_text(json.dumps(content, indent=2) + "\n", FACE_SCORE)
+    write_text(json.dumps(dict(sorted(fitted.items())), indent=2) + "\n", FACE_SCORE)
 
 
 def judged(parser: FaceParser, items: Iterator[Item], scores: Sequence[FaceScore]) -> Report:
@@ -244,26 +245,46 @@ def percent(shares: Sequence[float]) -> float | None:
 
 
 def table(report: Report) -> str:
-    skin, heights = report["found_percent_by_skin"], report["found_percent_by_head_height"]
+    models: dict[str, Report] = report["models"]
+    first = next(iter(models.values()))
     found = common.markdown_table(
-        ["heads", *heights, *(f"{name} skin" for name in skin), "all"],
-        [["found, %", *heights.values(), *skin.values(), report["found_percent"]]],
+        [
+            "found, %",
+            *first["found_percent_by_head_height"],
+            *(f"{name} skin" for name in QUARTERS),
+            "all",
+            "false faces a frame",
+            "photographs with a false face, %",
+        ],
+        [
+            [
+                name,
+                *each["found_percent_by_head_height"].values(),
+                *each["found_percent_by_skin"].values(),
+                each["found_percent"],
+                f"{each['false_faces_per_frame']:.3f}",
+                each["photographs_with_a_false_face_percent"],
+            ]
+            for name, each in models.items()
+        ],
     )
     scores = common.markdown_table(
-        ["score", *(each["scores"] for each in report["by_score"])],
+        ["mean score / share of true faces, %", *(each["scores"] for each in first["by_score"])],
         [
-            ["faces", *(each["faces"] for each in report["by_score"])],
-            ["mean score, %", *(each["mean_score_percent"] for each in report["by_score"])],
-            ["true, %", *(each["true_percent"] for each in report["by_score"])],
+            [
+                name,
+                *(f"{row['mean_score_percent']} / {row['true_percent']} ({row['faces']})" for row in each["by_score"]),
+            ]
+            for name, each in models.items()
         ],
     )
     return f"{found}\n{scores}" + common.footer(
         "finder",
         report,
-        f"{report['faces']} heads in composed 1280x720 frames, {report['false_faces_per_frame']:.3f} false faces a "
-        f"frame. Of {report['photographs_without_people']} photographs without people, "
-        f"{report['photographs_with_a_false_face_percent']} % show a false face. Scores from "
-        f"{report['min_score']}, fitted on the other half of the images. `{report['model']}`, {report['engine']}.",
+        f"{first['faces']} heads in {report['frames']} composed 1280x720 frames, "
+        f"{report['photographs_without_people']} photographs without people. "
+        f"Scores from {report['min_score']}, fitted on the other half of the images; in brackets, the number of "
+        f"reported faces. {report['engine']}.",
         packages=(),
     )
 

@@ -1,6 +1,6 @@
 """How likely a region of a class map is a face: a logistic regression on what the region shows.
 
-`tools/fit_face_score.py` fits the coefficients, on as many images with faces as without.
+`benchmarks/finder.py --fit` fits the coefficients for each bundled model, on as many images with faces as without.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.assets import FACE_SCORE
+from edge_segface.assets import DEFAULT_MODEL, FACE_SCORE
 from edge_segface.labels import LabelSpace
 
 Mask = npt.NDArray[np.bool_]
@@ -115,9 +115,10 @@ class FaceScore:
 
 
 @cache
-def bundled_score() -> FaceScore:
-    """Return the score that was fitted to the bundled models."""
-    return FaceScore.from_dict(json.loads(FACE_SCORE.read_text(encoding="utf-8")))
+def score_for(model: str) -> FaceScore:
+    """Return the score that was fitted to a bundled model; other models get that of the default one."""
+    fitted = json.loads(FACE_SCORE.read_text(encoding="utf-8"))
+    return FaceScore.from_dict(fitted.get(model.removesuffix("-int8"), fitted[DEFAULT_MODEL]))
 
 
 def _inside(labels: Labels, region: Region) -> Labels:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.face_score import FaceScore, Region, bundled_score, features, kinds_shown
+from edge_segface.assets import DEFAULT_MODEL
+from edge_segface.face_score import FaceScore, Region, features, kinds_shown, score_for
 from edge_segface.frames import ClassMap, RoI, UInt8Array
 from edge_segface.labels import PART_GROUPS, LabelSpace
 
@@ -56,7 +57,7 @@ def find_faces(
 ) -> list[Face]:
     """Return the faces of a class map, largest first: components of skin with at least `kinds` kinds of inner parts."""
     labels, space = class_map.labels, class_map.space
-    score = score or bundled_score()
+    score = score or score_for(DEFAULT_MODEL)
     faces = []
     for region in face_regions(labels, space, min_side):
         if kinds_shown(labels, region, space).sum() >= kinds:

@@ -1,4 +1,4 @@
-"""Write the bundled model files: `make weights DATA=faces/ [LABELS=celebamask19-raw] [FROM=runs/edge/best.pt]`.
+"""Write the bundled files of a model: `make weights DATA=faces/ [LABELS=celebamask19-raw] [MODEL=lite] [FROM=best.pt]`.
 
 FROM replaces the bundled checkpoint, from which the other files are made; of several checkpoints, the mean is taken.
 DATA is a folder of labelled images. Its training split calibrates int8 and its validation split measures the accuracy
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,36 +27,57 @@ from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.sources import from_dataset
 from edge_segface.quantize.pipeline import quantize_int8
 
-CHECKPOINT = FOLDER / "edge.pt"
-FP32, INT8 = FOLDER / "edge-256.onnx", FOLDER / "edge-256-int8.onnx"
 MAX_DROP = 1.0
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A bundled checkpoint, and the files that are made from it."""
+
+    checkpoint: Path
+    size: int
+    int8: bool
+
+    @property
+    def onnx(self) -> Path:
+        return FOLDER / f"{self.checkpoint.stem}-{self.size}.onnx"
+
+
+MODELS = {
+    "edge": Bundled(FOLDER / "edge.pt", 256, int8=True),
+    "lite": Bundled(FOLDER / "lite.pt", 384, int8=False),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and masks/")
     parser.add_argument("--labels", default="celebamask19", help="label space of the masks (default: celebamask19)")
-    parser.add_argument("--from", dest="checkpoints", type=Path, nargs="*", help="checkpoints for a new edge.pt")
+    parser.add_argument("--model", choices=MODELS, default="edge", help="which of the models (default: edge)")
+    parser.add_argument("--from", dest="checkpoints", type=Path, nargs="*", help="checkpoints that replace the bundled")
     arguments = parser.parse_args()
+    bundled = MODELS[arguments.model]
     space = label_space(arguments.labels)
     train_set, val_set = (open_dataset("folder", arguments.data, split, space) for split in ("train", "val"))
     if arguments.checkpoints:
-        save_weights(mean_weights(arguments.checkpoints), CHECKPOINT, torch.float16)
-    exported = export_onnx(load_weights(CHECKPOINT), FP32, size=256, half_weights=True)
-    report(FP32, str(exported.parity))
-    quantize_bundled(train_set, val_set)
+        save_weights(mean_weights(arguments.checkpoints), bundled.checkpoint, torch.float16)
+    exported = export_onnx(load_weights(bundled.checkpoint), bundled.onnx, size=bundled.size, half_weights=True)
+    report(bundled.onnx, str(exported.parity))
+    if bundled.int8:
+        quantize(bundled.onnx, train_set, val_set)
 
 
-def quantize_bundled(train_set: Dataset, val_set: Dataset) -> None:
+def quantize(model: Path, train_set: Dataset, val_set: Dataset) -> None:
+    out = model.with_name(f"{model.stem}-int8.onnx")
     with tempfile.TemporaryDirectory() as folder:
         calibration = Path(folder) / "calibration.npz"
-        with FaceParser(FP32) as parser:
+        with FaceParser(model) as parser:
             images = from_dataset(train_set, parser)
             collect(images, parser.spec, Definition(), "train", "the dataset").save(calibration)
-        result = quantize_int8(FP32, calibration, INT8, gate=AccuracyGate(val_set, MAX_DROP))
+        result = quantize_int8(model, calibration, out, gate=AccuracyGate(val_set, MAX_DROP))
     assert result.drop is not None
     share = f"{100 * result.model.int8_share:.1f} % of multiply-adds in int8"
-    report(INT8, f"mean F1 drops by {result.drop.mean_drop:.2f}, {share}")
+    report(out, f"mean F1 drops by {result.drop.mean_drop:.2f}, {share}")
 
 
 def mean_weights(checkpoints: Sequence[Path]) -> Weights:

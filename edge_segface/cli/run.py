@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edge_segface.assets import DEFAULT_MODEL, MIN_FACE_SCORE
+from edge_segface.assets import DEFAULT_MODEL, MIN_FACE_SCORE, PHOTO_MODEL
 from edge_segface.cli.options import (
     CAMERA,
     DRAWING,
@@ -36,7 +36,7 @@ def parse(
             rich_help_panel=OUTPUT,
         ),
     ] = Path("parsed"),
-    model: Model = DEFAULT_MODEL,
+    model: Model = PHOTO_MODEL,
     whole: Annotated[
         bool,
         typer.Option(

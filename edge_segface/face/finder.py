@@ -10,14 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_segface.assets import MIN_FACE_SCORE
 from edge_segface.face.look import Look, look_at
-from edge_segface.face_score import FaceScore, bundled_score
+from edge_segface.face_score import FaceScore, score_for
 from edge_segface.frames import ClassMap, RoI, UInt8Array
 from edge_segface.regions import Box, Face, find_faces, overlap
 
@@ -81,7 +81,7 @@ class FaceFinder:
     parser: FaceParser
     min_face: float = MIN_FACE
     min_score: float = MIN_FACE_SCORE
-    score: FaceScore = field(default_factory=bundled_score)
+    score: FaceScore | None = None  # default: that of the model
     tiles: bool = True
 
     def __call__(self, image_bgr: UInt8Array) -> list[Face]:
@@ -156,7 +156,8 @@ class FaceFinder:
 
     def faces_in(self, roi: RoI, labels: UInt8Array, *, min_side: int, kinds: float) -> list[Face]:
         """Return the faces in the labels of an RoI, with boxes in pixels of the image."""
-        found = find_faces(ClassMap(labels, self.parser.space), min_side=min_side, kinds=kinds, score=self.score)
+        score = self.score or score_for(self.parser.spec.name)
+        found = find_faces(ClassMap(labels, self.parser.space), min_side=min_side, kinds=kinds, score=score)
         return [replace(face, box_xyxy=box_in_frame(face.box_xyxy, roi, labels.shape[0])) for face in found]
 
 

@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from edge_segface.assets import DEFAULT_MODEL, MIN_FACE_SCORE
+from edge_segface.assets import MIN_FACE_SCORE, PHOTO_MODEL
 from edge_segface.engine import Engine, Runtime
 from edge_segface.errors import InputError
 from edge_segface.face.photo import parse_photo, parse_square
@@ -44,7 +44,7 @@ class FaceParser:
 
     def __init__(
         self,
-        model: str | Path | Engine = DEFAULT_MODEL,
+        model: str | Path | Engine = PHOTO_MODEL,
         *,
         size: int | None = None,
         runtime: Runtime | None = None,

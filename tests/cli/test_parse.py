@@ -81,7 +81,7 @@ def test_every_face_of_a_photo_is_in_its_record(tmp_path: Path) -> None:
     assert "group.jpg: 5 faces" in result.stdout
     record = json.loads((tmp_path / "out" / "group.json").read_text())
     assert (record["width"], record["height"], record["label_space"]) == (1200, 900, "celebamask19")
-    assert record["model"] == "edge-256"
+    assert record["model"] == "lite-384"
     assert len(record["faces"]) == 5
     for face in record["faces"]:
         _, top, _, bottom = face["box_xyxy"]

@@ -22,6 +22,7 @@ class Knows:
     space = CELEBAMASK19
 
     class spec:
+        name = "knows"
         input_size = 128
         outputs = ("labels",)
 
