@@ -24,12 +24,19 @@ def machine_info() -> MachineInfo:
     }
 
 
+def cpu_features() -> frozenset[str]:
+    """Return the instruction sets of the processor as Linux names them; empty elsewhere."""
+    return frozenset(word for line in _cpu_info("flags", "features") for word in line.split())
+
+
 def _cpu_name() -> str:
+    names = _cpu_info("model name", "hardware")
+    return (names[0] if names else "") or platform.processor() or platform.machine()
+
+
+def _cpu_info(*keys: str) -> list[str]:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [
-                line.partition(":")[2].strip() for line in file if line.lower().startswith(("model name", "hardware"))
-            ]
+            return [line.partition(":")[2].strip() for line in file if line.lower().startswith(keys)]
     except OSError:
-        names = []
-    return (names[0] if names else "") or platform.processor() or platform.machine()
+        return []

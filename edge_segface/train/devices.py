@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 
 from edge_segface.errors import EdgeSegfaceError, TrainingError, first_line
 from edge_segface.files import write_error
+from edge_segface.machine import cpu_features
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}  # of processors, as Linux names them
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,14 @@ class Devices:
     nodes: int = 1
     accumulate: int = 1  # forward and backward passes a step
     workers: int = 2 if sys.platform == "linux" else 0  # per device; they share an open dataset by fork
+
+
+def native_precision(accelerator: str) -> Literal["fp32", "bf16", "fp16"]:
+    """Return the fastest precision for which the device has instructions; without them, bfloat16 is far slower."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available())
+    return "bf16" if on_cpu and cpu_features() & BFLOAT16_FEATURES else "fp32"
 
 
 def start_fabric(precision: str, devices: Devices) -> Fabric:

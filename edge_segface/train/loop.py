@@ -28,7 +28,7 @@ from edge_segface.signals import stop_on_signal
 from edge_segface.train.batches import AugmentedDataset, Batch, load_batches
 from edge_segface.train.checkpointing import TrainingState, describe_data
 from edge_segface.train.cpu import keep_freed_memory, speed_up_depthwise
-from edge_segface.train.devices import Devices, any_rank, on_rank_zero, start_fabric
+from edge_segface.train.devices import Devices, any_rank, native_precision, on_rank_zero, start_fabric
 from edge_segface.train.ema import Ema
 from edge_segface.train.metrics_log import MetricsLog
 from edge_segface.train.recipe import Recipe, to_plain
@@ -74,6 +74,8 @@ def train(
     A run that was interrupted and resumed gives the same weights as one that was not.
     """
     devices = devices or Devices()
+    if recipe.precision == "auto":
+        recipe = replace(recipe, precision=native_precision(devices.accelerator))
     fabric = start_fabric(recipe.precision, devices)
     torch.manual_seed(recipe.seed)
     data = describe_data(recipe, train_set, val_set)

@@ -121,7 +121,7 @@ class Recipe:
     val_split: str = "val"
     size: int = 512
     seed: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"  # auto: the fastest that the device has
     backbone: str | None = None  # "imagenet", or a file with a state dict of torchvision's network
     start_from: str | None = None  # a checkpoint of the same preset
     warp: Literal["roi-tanh"] | None = None

@@ -18,6 +18,7 @@ from edge_segface.errors import EdgeSegfaceError
 from edge_segface.labels import label_space
 from edge_segface.progress import NO_PROGRESS
 from edge_segface.train.command import TrainRequest, open_splits, run_training
+from edge_segface.train.devices import native_precision
 from edge_segface.train.recipe import load_recipe
 from tests.conftest import assert_one_line_error, run_cli
 from tests.support.datasets import write_folder
@@ -27,13 +28,14 @@ from tests.support.training import TINY, read_metrics, read_state
 def test_run_training_trains_on_a_folder_and_resumes(tmp_path: Path) -> None:
     request = {
         "recipe": "drawn", "dataset": "folder", "data": write_folder(tmp_path / "faces", 8), "out": tmp_path / "run",
-        "changes": (*TINY, "train_split=all", "val_split=all"), "accelerator": "cpu", "workers": 0,
+        "changes": (*TINY, "train_split=all", "val_split=all", "precision=auto"), "accelerator": "cpu", "workers": 0,
     }  # fmt: skip
     result = run_training(TrainRequest(**request))  # type: ignore[arg-type]
     assert (result.steps, result.stopped) == (4, False)
     assert result.run.best.exists()
     assert run_training(TrainRequest(**request, resume=True)).best_f1 == result.best_f1  # type: ignore[arg-type]
     assert [record["epoch"] for record in read_metrics(tmp_path / "run")] == [1, 2]
+    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).precision == native_precision("cpu")
 
 
 def test_further_samples_are_all_trained_on_and_none_is_validated_on(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from edge_segface.errors import TrainingError
-from edge_segface.train.devices import Devices, start_fabric
+from edge_segface.train.devices import Devices, native_precision, start_fabric
 from tests.conftest import ROOT, run_cli
 from tests.support.datasets import write_folder
 from tests.support.training import SIZE, TINY, read_metrics, read_state
@@ -21,6 +22,17 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def test_unknown_accelerator_is_an_error_with_the_choices() -> None:
     with pytest.raises(TrainingError, match=r"cannot train on 1 x gpu0 .*auto, cpu, cuda, mps"):
         start_fabric("fp32", Devices("gpu0"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU decides, not the processor")
+@pytest.mark.parametrize(
+    ("features", "precision"), [({"avx2"}, "fp32"), ({"avx512_bf16", "avx2"}, "bf16"), ({"bf16", "asimd"}, "bf16")]
+)
+def test_bfloat16_is_chosen_where_the_processor_has_it(
+    features: set[str], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_segface.train.devices.cpu_features", lambda: frozenset(features))
+    assert native_precision("cpu") == precision
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_changes_reach_nested_keys() -> None:
         ("epochs=many", "epochs must be int, not 'many'"),
         ("epochs=0", "must be at least 1"),
         ("size=250", "size must be a multiple of 32"),
-        ("precision=int8", "precision must be one of fp32, bf16, fp16"),
+        ("precision=int8", "precision must be one of fp32, bf16, fp16, auto"),
         ("preset=tiny", "preset must be one of paper, edge, pico, lite, teacher, edge-v1, pico-v1"),
         ("augmentation=all", "augmentation must be one of none, lapa, camera"),
         ("camera.scenes=2", "must lie between 0 and 1"),
