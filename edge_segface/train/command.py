@@ -68,6 +68,8 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
     """Train a network by a recipe and return where its weights are."""
     dataset = () if request.dataset is None else (f"dataset={request.dataset}",)
     recipe = load_recipe(request.recipe, [*request.changes, *dataset])
+    if recipe.distillation.teacher:
+        resolve_checkpoint(recipe.distillation.teacher)
     run = RunFolder(request.out)
     run.check(resume=request.resume)
     target = label_space(recipe.label_space)

@@ -95,7 +95,7 @@ class Contrastive:
 class Distillation:
     """Knowledge distillation from the logits of a trained network."""
 
-    teacher: str | None = None  # a checkpoint, ours or official
+    teacher: str | None = None  # a checkpoint, ours or official, or the name of fetched weights
     weight: float = 1.0
     temperature: float = 2.0
     size: int | None = None  # of the teacher's input; default: the student's

@@ -16,6 +16,7 @@ from edge_segface.labels import label_space
 from edge_segface.model.build import PRESETS
 from edge_segface.model.checkpoint import load_weights
 from edge_segface.model.segface import SegFace
+from edge_segface.models import resolve_checkpoint
 from edge_segface.train.backbone import load_backbone
 from edge_segface.train.contrastive import TokenContrast
 from edge_segface.train.learner import Learner
@@ -78,7 +79,7 @@ def make_learner(model: SegFace, recipe: Recipe, pixels: npt.NDArray[np.int64], 
         width = int(model.decoder.transformer.norm_final.normalized_shape[0])  # type: ignore[union-attr, index]
         contrast = TokenContrast(model.decoder, width, torch.from_numpy((pixels > 0).sum(axis=0)), recipe.contrastive)
     if path := recipe.distillation.teacher:
-        weights = load_weights(Path(path), label_space(recipe.label_space))
+        weights = load_weights(resolve_checkpoint(path), label_space(recipe.label_space))
         if weights.warp != recipe.warp:
             raise TrainingError(
                 f"{path} cannot teach {recipe.preset}",

@@ -56,6 +56,20 @@ def test_further_samples_are_all_trained_on_and_none_is_validated_on(tmp_path: P
         train_set.joined(open_dataset("folder", more, "all", label_space("celebamask19-raw")))
 
 
+def test_official_weights_teach_the_edge_network(official_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    teacher = official_checkpoints["celebamask19"]
+    request = TrainRequest(
+        recipe="edge-distilled", dataset="folder", data=write_folder(tmp_path / "faces", 4), out=tmp_path / "run",
+        changes=(
+            "epochs=1", "batch=2", "size=128", "distillation.size=128", f"distillation.teacher={teacher}",
+            "train_split=all", "val_split=all",
+        ),
+        accelerator="cpu", workers=0,
+    )  # fmt: skip
+    assert run_training(request).steps == 2
+    assert read_metrics(tmp_path / "run")[0]["loss"]["distillation"] > 0
+
+
 @pytest.mark.parametrize(
     ("request_", "match"),
     [
@@ -71,6 +85,8 @@ def test_further_samples_are_all_trained_on_and_none_is_validated_on(tmp_path: P
         ),
         ({"recipe": "drawn", "changes": ("epoch=3",)}, "unknown key epoch"),
         ({"recipe": "drawn", "labels": "lapa11"}, "drawn .*celebamask19.*--labels"),
+        ({"recipe": "edge-distilled"}, "segface-mobilenet-celeb-512 has not been downloaded.*edge-segface fetch"),
+        ({"recipe": "drawn", "changes": ("distillation.teacher=gone.pt",)}, "gone.pt does not exist"),
         ({"recipe": "drawn", "resume": True}, "contains no run to resume.*leave out --resume"),
         ({"recipe": "edge"}, "celebamask needs a folder.*--dataset drawn"),
         ({"recipe": "edge", "data": "faces"}, "celebamask.*--dataset folder"),
