@@ -53,7 +53,7 @@ class Region:
 def kinds_shown(labels: Labels, region: Region, space: LabelSpace) -> FloatArray:
     """Return for each kind of inner parts how clearly the region shows it, 0 to 1."""
     counts = np.bincount(_kind_of_id(space)[_inside(labels, region)], minlength=len(KINDS) + 1)
-    return np.minimum(counts[1:] / counts.sum() / CLEAR, 1)
+    return np.asarray(np.minimum(counts[1:] / counts.sum() / CLEAR, 1))
 
 
 def features(labels: Labels, region: Region, space: LabelSpace) -> FloatArray:

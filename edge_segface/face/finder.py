@@ -31,12 +31,11 @@ SAME_FACE = 0.3  # least overlap of two boxes of one face
 SAME_CANDIDATE = (
     0.6  # overlap from which candidates are merged; touching faces share one, and separate in the close look
 )
-TILE = 0.62  # side of a tile relative to the longer side of the image
 MIN_FACE = 60.0  # height in pixels of the smallest face to look for
 MIN_FACE_SHARE = 0.025  # ... and relative to the longer side of a large image
 WIDE_FACE = 24.0  # height in pixels of the network's input at which a wide look shows a face reliably
 TILE_OVERLAP = 0.25  # of neighbouring tiles, relative to their side
-FINER = 0.62  # side of the tiles of a second search, relative to the first
+FINER = 0.62  # side of finer tiles, relative to that of the tiles, or of the image, that they follow
 PORTRAIT = 0.75  # side of a face's RoI, relative to the image, from which the image is a portrait of that face
 
 
@@ -164,14 +163,6 @@ class FaceFinder:
 def best_match(faces: Iterable[Face], other: Face) -> Face | None:
     """Return the face whose box overlaps the other's most."""
     return max(faces, key=lambda face: overlap(face.box_xyxy, other.box_xyxy), default=None)
-
-
-def tile_rois(size_hw: tuple[int, ...]) -> list[RoI]:
-    """Return four overlapping squares that together cover an image and magnify it by about a half."""
-    height, width = size_hw
-    side = TILE * max(height, width)
-    centres = [(side / 2 - 0.5, length - side / 2 - 0.5) for length in (width, height)]
-    return [RoI((x, y), side) for y in centres[1] for x in centres[0]]
 
 
 def grid_rois(size_hw: tuple[int, int], side: float) -> list[RoI]:

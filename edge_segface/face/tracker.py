@@ -20,12 +20,13 @@ from edge_segface.errors import ModelError
 from edge_segface.face.detector import Detector
 from edge_segface.face.finder import (
     CLOSE_MIN_SHARE,
+    FINER,
     SAME_FACE,
     FaceFinder,
     best_match,
     box_in_crop,
     box_in_frame,
-    tile_rois,
+    grid_rois,
     without_overlaps,
 )
 from edge_segface.face.parser import FaceParser
@@ -74,7 +75,7 @@ class FaceTracker:
         self.searches = 0
         self._finder, self._detector, self._stabiliser = FaceFinder(parser), detector, stabiliser
         self._numbers = count(1)
-        self._size_hw: tuple[int, ...] = ()
+        self._size_hw = (0, 0)
         self._searched_at_s = -math.inf
 
     def update(
@@ -82,10 +83,11 @@ class FaceTracker:
     ) -> list[TrackedFace]:
         """Return the faces of a BGR frame taken at `now_s`. Independent frames are searched whole, each by itself."""
         check_image(image, "the frame")
-        if image.shape[:2] != self._size_hw or frames_independent:
-            self._restart(image.shape[:2])
+        size_hw = image.shape[0], image.shape[1]
+        if size_hw != self._size_hw or frames_independent:
+            self._restart(size_hw)
         searching = self._search_is_due(now_s) or frames_independent
-        wide = self._wide_rois(tiles=4 if frames_independent else None) if searching and self._detector is None else []
+        wide = self._wide_rois(all_tiles=frames_independent) if searching and self._detector is None else []
         tracked = [track.roi for track in self.tracks]
         self.searches += searching
         crops, results = self._infer(image, [*tracked, *wide], watch)
@@ -101,12 +103,13 @@ class FaceTracker:
             faces += self._confirm(image, candidates[:most], watch)
         return faces
 
-    def _restart(self, size_hw: tuple[int, ...]) -> None:
+    def _restart(self, size_hw: tuple[int, int]) -> None:
         """Begin with a new source or frame size: all tracks end."""
         self._size_hw = size_hw
         for track in list(self.tracks):
             self._drop(track)
-        self._tiles = cycle(tile_rois(size_hw))
+        self._tiles = grid_rois(size_hw, FINER * max(size_hw))
+        self._next_tile = cycle(self._tiles)
 
     def _search_is_due(self, now_s: float) -> bool:
         if len(self.tracks) >= self.max_faces:
@@ -116,12 +119,12 @@ class FaceTracker:
         self._searched_at_s = now_s
         return True
 
-    def _wide_rois(self, tiles: int | None) -> list[RoI]:
-        """Return the whole frame and the next tiles; while faces are tracked, one of these at a time."""
-        whole = RoI.whole((self._size_hw[0], self._size_hw[1]))
+    def _wide_rois(self, *, all_tiles: bool) -> list[RoI]:
+        """Return the whole frame and the next tile, or all of them; while faces are tracked, one of these at a time."""
+        whole = RoI.whole(self._size_hw)
         if self.tracks:
-            return [whole if self.searches % 5 == 0 else next(self._tiles)]
-        return [whole, *(next(self._tiles) for _ in range(tiles or 1))]
+            return [whole if self.searches % 5 == 0 else next(self._next_tile)]
+        return [whole, *(self._tiles if all_tiles else [next(self._next_tile)])]
 
     def _infer(
         self, image: UInt8Array, rois: Sequence[RoI], watch: Stopwatch

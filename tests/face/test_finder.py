@@ -8,7 +8,7 @@ import pytest
 from edge_segface.assets import PORTRAIT
 from edge_segface.data.geometry import warp_labels
 from edge_segface.data.synthetic.drawn import Person, draw_person
-from edge_segface.face.finder import FaceFinder, box_in_frame, grid_rois, tile_rois
+from edge_segface.face.finder import FaceFinder, box_in_frame, grid_rois
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import ClassMap, RoI
 from edge_segface.image_io import read_image
@@ -83,14 +83,6 @@ def test_a_grid_covers_the_image_with_squares_that_overlap(size_hw: tuple[int, i
         seen[top:bottom, left:right] += 1
     assert seen.all()
     assert side >= max(size_hw) or (seen > 1).mean() > 0.1
-
-
-def test_tiles_cover_the_picture() -> None:
-    seen = np.zeros((480, 640), bool)
-    for tile in tile_rois((480, 640)):
-        left, top, right, bottom = tile.bounds_xyxy((480, 640))
-        seen[top:bottom, left:right] = True
-    assert seen.all()
 
 
 def test_a_box_of_a_square_is_put_back_where_it_was() -> None:
