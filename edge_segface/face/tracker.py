@@ -108,7 +108,7 @@ class FaceTracker:
         self._size_hw = size_hw
         for track in list(self.tracks):
             self._drop(track)
-        self._tiles = grid_rois(size_hw, FINER * max(size_hw))
+        self._tiles = grid_rois(size_hw, min(FINER * max(size_hw), *size_hw))
         self._next_tile = cycle(self._tiles)
 
     def _search_is_due(self, now_s: float) -> bool:
