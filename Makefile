@@ -34,7 +34,7 @@ dist: .venv/base
 	$(BIN)/uv build --quiet --out-dir dist
 
 # The files of a bundled model, from its bundled checkpoint, another one, or the mean of several.
-# DATA is the folder that int8 is calibrated and gated on. How each checkpoint was trained is in edge_segface/assets/CARD.md.
+# DATA is the folder that int8 is calibrated and gated on. How each was trained is in edge_segface/assets/CARD.md.
 #   make weights DATA=faces/ LABELS=celebamask19-raw MODEL=lite FROM=runs/lite/last.pt
 weights: .venv/dev
 	$(BIN)/python tools/make_weights.py --data $(DATA) $(if $(LABELS),--labels $(LABELS)) $(if $(MODEL),--model $(MODEL)) $(if $(FROM),--from $(FROM))
