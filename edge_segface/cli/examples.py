@@ -34,7 +34,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "pseudo-label": (
         ("Label a folder of faces with a trained network",
          "edge-segface pseudo-label faces/images --teacher run/best.pt -o labelled"),
-        ("Then train on them too", "edge-segface train edge --dataset folder -d faces -o run2 --set also=labelled"),
+        ("By two networks, at 384",
+         "edge-segface pseudo-label faces/*.jpg --teacher a.pt --teacher b.pt -o labelled --size 384"),
     ),
     "recipes": (
         ("All recipes", "edge-segface recipes"),
