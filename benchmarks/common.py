@@ -67,6 +67,11 @@ def write_result(name: str, content: Report) -> None:
     write_text(json.dumps(content, indent=2) + "\n", result_path(name))
 
 
+def percent(shares: Sequence[float]) -> float | None:
+    """Return the mean as a percentage; JSON has no number for that of nothing."""
+    return round(100 * float(np.mean(shares)), 1) if shares else None
+
+
 def median_ms(seconds: Seconds) -> float:
     return round(1e3 * float(np.median(seconds)), 2)
 

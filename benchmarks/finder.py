@@ -24,7 +24,7 @@ import common
 import cv2
 import numpy as np
 import numpy.typing as npt
-from common import Report
+from common import Report, percent
 from scenes import match_faces
 
 from edge_segface.assets import DEFAULT_MODEL, FACE_SCORE, MIN_FACE_SCORE, PHOTO_MODEL
@@ -210,8 +210,9 @@ def judged(parser: FaceParser, items: Iterator[Item], scores: Sequence[FaceScore
             faces += [(*about, hit) for about, hit in zip(item.heads, hits, strict=True)]
         else:
             false_photos.append(false_count)
-    edges = np.quantile([lightness for _, lightness, _ in faces], np.linspace(0, 1, len(QUARTERS) + 1))
-    quarters = np.clip(np.searchsorted(edges, [lightness for _, lightness, _ in faces], side="right") - 1, 0, 3)
+    lightnesses = [lightness for _, lightness, _ in faces]
+    inner_edges = np.quantile(lightnesses, np.linspace(0, 1, len(QUARTERS) + 1)[1:-1])
+    quarters = np.searchsorted(inner_edges, lightnesses, side="right")
     return {
         "photographs_with_a_false_face_percent": percent([count > 0 for count in false_photos]),
         "false_faces_per_frame": round(float(np.mean(false_frames)), 4),
@@ -238,10 +239,6 @@ def by_score(reported: Sequence[tuple[float, bool]], low: float, high: float) ->
         "mean_score_percent": percent([score for score, _ in inside]),
         "true_percent": percent([true for _, true in inside]),
     }
-
-
-def percent(shares: Sequence[float]) -> float | None:
-    return round(100 * float(np.mean(shares)), 1) if shares else None
 
 
 def table(report: Report) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from common import Report
 from scenes import match_faces
 
+from edge_segface.assets import PHOTO_MODEL
 from edge_segface.data import Dataset
 from edge_segface.data.synthetic.backdrops import BackdropPool
 from edge_segface.data.synthetic.scenes import Scene, compose_scene
@@ -36,7 +37,7 @@ SEED = 1_000_033
 
 def main() -> None:
     arguments = common.argument_parser(__doc__)
-    arguments.add_argument("model", nargs="?", default="edge-256", help="Default: edge-256.")
+    arguments.add_argument("model", nargs="?", default=PHOTO_MODEL, help=f"Default: {PHOTO_MODEL}.")
     common.add_dataset(arguments)
     arguments.add_argument("--photos", type=int, default=PHOTOS, help=f"Photos of each kind. Default: {PHOTOS}.")
     arguments.add_argument("--save", action="store_true", help="Write results/photos.json.")

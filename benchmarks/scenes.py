@@ -17,7 +17,7 @@ from pathlib import Path
 import common
 import cv2
 import numpy as np
-from common import Report
+from common import Report, percent
 
 from edge_segface.data import Dataset
 from edge_segface.data.augment.photometric import distort_colours
@@ -89,10 +89,6 @@ def measure(parser: FaceParser, heads: Dataset, frames: int, images: Path | None
             for low, high in itertools.pairwise(BANDS)
         },
     }
-
-
-def percent(hits: list[bool]) -> float:
-    return round(100 * float(np.mean(hits)), 1) if hits else float("nan")
 
 
 def held_out_scene(heads: Dataset, number: int) -> Scene:

@@ -231,7 +231,7 @@ def _tints(space: LabelSpace) -> UInt8Array:
 
 @cache
 def _tinted_ids(space: LabelSpace) -> UInt8Array:
-    return _kept([space.parts.index(part) for part in TINTED_PARTS if part in space.parts])
+    return _kept(space.present_ids(TINTED_PARTS))
 
 
 def _kept(ids: Sequence[int]) -> UInt8Array:

@@ -7,7 +7,7 @@ name them as the viewer sees them, so their `lb` is the part `right_brow`. Remap
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -134,9 +134,12 @@ class LabelSpace:
         """Return the ids of parts and of groups of parts, such as `lips`, in rising order."""
         ids: set[int] = set()
         for part in parts:
-            group = [self.parts.index(each) for each in PART_GROUPS.get(part, ()) if each in self.parts]
-            ids.update(group or [self.id_of(part)])
+            ids.update(self.present_ids(PART_GROUPS.get(part, ())) or [self.id_of(part)])
         return tuple(sorted(ids))
+
+    def present_ids(self, parts: Iterable[str]) -> tuple[int, ...]:
+        """Return the ids of those of the parts that the space has, in the order given."""
+        return tuple(self.parts.index(part) for part in parts if part in self.parts)
 
 
 def remap_table(source: LabelSpace, target: LabelSpace, *, drop_missing: bool = False) -> npt.NDArray[np.uint8]:

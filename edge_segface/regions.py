@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.assets import DEFAULT_MODEL
-from edge_segface.face_score import FaceScore, Region, features, kinds_shown, score_for
+from edge_segface.face_score import FaceScore, Region, count_groups, features, kinds_shown, score_for
 from edge_segface.frames import ClassMap, RoI, UInt8Array
 from edge_segface.labels import PART_GROUPS, LabelSpace
 
@@ -49,7 +49,7 @@ class Face:
 
 
 def face_ids(space: LabelSpace) -> npt.NDArray[np.uint8]:
-    return _ids(FACE_PARTS, space)
+    return np.array(space.present_ids(FACE_PARTS), dtype=np.uint8)
 
 
 def find_faces(
@@ -60,8 +60,9 @@ def find_faces(
     score = score or score_for(DEFAULT_MODEL)
     faces = []
     for region in face_regions(labels, space, min_side):
-        if kinds_shown(labels, region, space).sum() >= kinds:
-            values = features(labels, region, space)
+        counts = count_groups(region.box_of(labels), space, region.pixels)
+        if kinds_shown(counts).sum() >= kinds:
+            values = features(labels, region, counts, space)
             faces.append(Face(region.box_xyxy, score(values), tuple(values.tolist())))
     return sorted(faces, key=lambda face: -face.height)
 
@@ -136,9 +137,5 @@ def head_box(labels: UInt8Array, space: LabelSpace, face: Box) -> Box:
 def _table(parts: tuple[str, ...], space: LabelSpace) -> UInt8Array:
     """Return a lookup table with 1 for the ids of these parts, else 0."""
     table = np.zeros(256, dtype=np.uint8)
-    table[_ids(parts, space)] = 1
+    table[list(space.present_ids(parts))] = 1
     return table
-
-
-def _ids(parts: tuple[str, ...], space: LabelSpace) -> UInt8Array:
-    return np.array([space.parts.index(part) for part in parts if part in space.parts], dtype=np.uint8)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edge_segface.face_score import FEATURES, FaceScore, Region, features, score_for
+from edge_segface.face_score import FEATURES, FaceScore, Region, count_groups, features, score_for
 from edge_segface.frames import ClassMap
 from edge_segface.labels import CELEBAMASK19
 from edge_segface.regions import find_faces
@@ -63,6 +63,7 @@ def test_score_is_a_logistic_function_of_the_features() -> None:
 
 def test_region_at_the_edge_of_the_map_has_features() -> None:
     labels = np.full((20, 20), CELEBAMASK19.id_of("skin"), np.uint8)
-    values = features(labels, Region(np.ones((20, 20), bool), 0, 0), CELEBAMASK19)
+    region = Region(np.ones((20, 20), bool), 0, 0)
+    values = features(labels, region, count_groups(labels, CELEBAMASK19), CELEBAMASK19)
     assert values.shape == (len(FEATURES),)
     assert np.isfinite(values).all()

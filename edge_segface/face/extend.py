@@ -71,12 +71,12 @@ def _continuation(square: Look, context: Look, space: LabelSpace) -> UInt8Array:
     own: UInt8Array = np.full((size, size), OUTSIDE, dtype=np.uint8)
     paste(square.labels, roi, own)
     inside = own != OUTSIDE
-    extending = np.isin(context.labels, _ids(space)) & ~inside
+    extending = np.isin(context.labels, space.present_ids(EXTENDING_PARTS)) & ~inside
     left, top, right, bottom = _around(roi).bounds_xyxy((size, size))
     near = np.zeros_like(inside)
     near[top:bottom, left:right] = True
     core = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
-    seeds = inside & ~core & np.isin(own, _ids(space))
+    seeds = inside & ~core & np.isin(own, space.present_ids(EXTENDING_PARTS))
     _, components = cv2.connectedComponents(((extending & near) | seeds).astype(np.uint8))
     joined = np.isin(components, np.unique(components[seeds])) & extending & near
     return np.where(joined, context.labels, np.uint8(0))
@@ -92,7 +92,8 @@ def _is_left(square: Look, size_hw: tuple[int, int], space: LabelSpace) -> bool:
         "right": (right < size_hw[1], square.labels[:, size - BORDER :]),
         "bottom": (bottom < size_hw[0], square.labels[size - BORDER :]),
     }
-    return any(inside and np.isin(border, _ids(space)).any() for inside, border in sides.values())
+    extending = space.present_ids(EXTENDING_PARTS)
+    return any(inside and np.isin(border, extending).any() for inside, border in sides.values())
 
 
 def _around(roi: RoI) -> RoI:
@@ -111,7 +112,3 @@ def _in_look(roi: RoI, look: RoI, size: int) -> RoI:
     left, top = look.corners_xy()[0]
     x, y = roi.centre_xy
     return RoI(((x - left) * scale - 0.5, (y - top) * scale - 0.5), roi.side * scale)
-
-
-def _ids(space: LabelSpace) -> list[int]:
-    return [space.parts.index(part) for part in EXTENDING_PARTS if part in space.parts]

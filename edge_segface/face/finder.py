@@ -72,9 +72,8 @@ class FaceFinder:
         >>> faces[0].score > 0.5, faces[0].roi.side > 100
         (True, True)
 
-    The image is searched in tiles so small that faces of `min_face` pixels are found; `min_score` is how
-    sure the finder must be of a face. Without `tiles`, only the whole
-    image is searched, which is fast and misses small faces.
+    The image is searched in tiles so small that faces of `min_face` pixels are found. Faces of less than `min_score`,
+    a probability, are left out. Without `tiles`, only the whole image is searched; that is fast and misses small ones.
     """
 
     parser: FaceParser

@@ -15,6 +15,7 @@ from edge_segface.face.look import Look, look_at
 from edge_segface.face.merge import merged_labels
 from edge_segface.face.result import ParsedFace, ParsedImage
 from edge_segface.face.track import crop_around
+from edge_segface.face_score import score_for
 from edge_segface.frames import ClassMap, RoI, UInt8Array, check_image
 from edge_segface.regions import find_faces, head_box
 
@@ -55,7 +56,7 @@ def parse_square(
     check_image(image_bgr, "the image")
     roi = roi or RoI.whole((image_bgr.shape[0], image_bgr.shape[1]))
     labels = parser.parse_rois([image_bgr], [roi], None if landmarks is None else [landmarks])[0]
-    found = find_faces(ClassMap(labels, parser.space))[:1]
+    found = find_faces(ClassMap(labels, parser.space), score=score_for(parser.spec.name))[:1]
     faces = [replace(face, box_xyxy=box_in_frame(face.box_xyxy, roi, len(labels))) for face in found]
     return ParsedImage(
         merged_labels([Look(roi, labels)], (image_bgr.shape[0], image_bgr.shape[1])),

@@ -69,7 +69,7 @@ def run_training(request: TrainRequest, *, progress: Progress = NO_PROGRESS) -> 
     dataset = () if request.dataset is None else (f"dataset={request.dataset}",)
     recipe = load_recipe(request.recipe, [*request.changes, *dataset])
     if recipe.distillation.teacher:
-        resolve_checkpoint(recipe.distillation.teacher)
+        resolve_checkpoint(recipe.distillation.teacher)  # raises before PyTorch is loaded
     run = RunFolder(request.out)
     run.check(resume=request.resume)
     target = label_space(recipe.label_space)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edge_segface.errors import ImageError, TrainingError
-from edge_segface.files import write_bytes
+from edge_segface.files import make_folder, write_bytes
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array
 from edge_segface.image_io import read_image
 from edge_segface.labels import LabelSpace
@@ -56,8 +56,7 @@ def write_pseudo_labels(
                 progress.note(str(error))
                 skipped.append(path.name)
             else:
-                for folder in ("images", "masks"):
-                    (out / folder).mkdir(parents=True, exist_ok=True)
+                make_folder(mask.parent)
                 place(path, out / "images" / path.name)
                 write_bytes(cv2.imencode(".png", labels)[1].tobytes(), mask)  # last: what has a mask is complete
                 written += 1
@@ -114,6 +113,7 @@ def place(source: Path, target: Path) -> None:
     """Put an image there: a hard link, or a copy where links are not possible."""
     if target.exists():
         return
+    make_folder(target.parent)
     try:
         os.link(source.resolve(), target)
     except OSError:

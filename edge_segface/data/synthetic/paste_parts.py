@@ -50,13 +50,13 @@ def paste_part(donor: Sample, part: str, target: Sample, space: LabelSpace, rng:
         return target
     height, width = target.labels.shape
     donor_ids = warp_labels(donor.labels, matrix, (width, height))
-    may_cover = np.isin(target.labels, _ids_of(MAY_COVER[part], space))
+    may_cover = np.isin(target.labels, space.present_ids(MAY_COVER[part]))
     pasted = (donor_ids == part_id) & may_cover
     if pasted.sum() < MIN_PIXELS:
         return target
     labels = target.labels.copy()
     labels[pasted] = part_id
-    if seen_through := _ids_of(SEEN_THROUGH.get(part, ()), space):
+    if seen_through := space.present_ids(SEEN_THROUGH.get(part, ())):
         filled = cv2.morphologyEx(pasted.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8)) > 0
         inside = filled & np.isin(donor_ids, seen_through) & may_cover
         labels[inside] = donor_ids[inside]
@@ -69,7 +69,7 @@ def paste_part(donor: Sample, part: str, target: Sample, space: LabelSpace, rng:
 
 def align_faces(source: UInt8Array, target: UInt8Array, space: LabelSpace) -> Matrix | None:
     """Return the similarity that moves eyes, nose and lips of one label map onto another's; None if they do not fit."""
-    parts = _ids_of(ANCHORS, space)
+    parts = space.present_ids(ANCHORS)
     centres = [(_centre(source == part), _centre(target == part)) for part in parts]
     pairs = [(one, other) for one, other in centres if one is not None and other is not None]
     if len(pairs) < 3:
@@ -84,10 +84,6 @@ def align_faces(source: UInt8Array, target: UInt8Array, space: LabelSpace) -> Ma
     linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
     shift = target_points.mean() - turn * points.mean()
     return np.column_stack((linear, (shift.real, shift.imag)))
-
-
-def _ids_of(parts: tuple[str, ...], space: LabelSpace) -> list[int]:
-    return [space.id_of(part) for part in parts if part in space.parts]
 
 
 def _centre(mask: npt.NDArray[np.bool_]) -> Points | None:

@@ -99,7 +99,7 @@ def _random_placement(
 
 def _drop_clothes(ids: UInt8Array, space: LabelSpace, rng: np.random.Generator) -> None:
     """Remove clothes, or clothes and neck, from the labels of some heads, in place."""
-    below_face = [space.id_of(part) for part in ("cloth", "neck", "necklace") if part in space.parts]
+    below_face = space.present_ids(("cloth", "neck", "necklace"))
     chance = rng.random()
     dropped = below_face[:1] if chance < 0.15 else below_face if chance < 0.25 else []
     ids[np.isin(ids, dropped)] = 0
