@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_segface.documents import read_json
 from edge_segface.errors import FetchError, MissingExtra, did_you_mean, first_line
 from edge_segface.files import cache_folder, make_folder, sha256_of, write_error, write_text
 
@@ -118,7 +119,7 @@ def _record(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         return {"sha256": str(record["sha256"]), "revision": str(record["revision"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FetchError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +17,21 @@ from edge_segface import signals
 from edge_segface.errors import OutputError
 
 
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """Read a regular file. Raise OSError for anything else, such as a pipe that never ends, and for a larger one."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "a folder" if os.path.isdir(path) else "not a regular file", str(path))
+    with open(path, "rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"more than {most_bytes >> 20} MB", str(path))
+    return content
+
+
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` if the block succeeds, remove it otherwise."""
-    target = target.resolve()  # a symbolic link is kept and its target replaced
+    target = Path(os.path.realpath(target))  # a symbolic link is kept and its target replaced
     check_target(target)
     temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
     try:
@@ -34,6 +48,35 @@ def atomic_write(target: Path) -> Iterator[Path]:
         raise write_error(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; rename it to `target` if the block succeeds, remove it otherwise."""
+    if os.path.lexists(target):
+        raise OutputError(f"{target} already exists", remedy="name another one, or remove it")
+    make_folder(target.parent)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise write_error(target, error) from error
+    try:
+        yield temporary
+        signals.exit_if_received()
+        temporary.chmod(0o777 & ~umask())
+        try:
+            temporary.rename(target)
+        except OSError as error:
+            raise write_error(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def umask() -> int:
+    """Return the permissions that new files do not get; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def check_place(target: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edge_segface.engine.onnxruntime import spec_of
 from edge_segface.engine.tensorrt.engine import read_engine
-from edge_segface.errors import ModelError, OutputError
+from edge_segface.errors import ModelError
 from edge_segface.extras import check_extra
-from edge_segface.files import write_bytes, write_text
+from edge_segface.files import new_folder, write_bytes, write_text
 from edge_segface.models import load_engine, resolve
 from edge_segface.spec import ModelSpec
 
@@ -35,11 +35,11 @@ def package_for_triton(model: str | Path, out: Path, *, most: int = 8, wait_us: 
     """
     path = resolve(model).path
     served = _triton_model(path, most)
-    folder = _new_folder(out, served.spec)
-    write_bytes(path.read_bytes(), folder / "1" / served.file)
-    _write_labels(served.spec, folder)
-    write_text(triton_config(served, wait_us), folder / "config.pbtxt")  # last: a folder without it is not served
-    return folder
+    with new_folder(out / served.spec.name) as folder:
+        write_bytes(path.read_bytes(), folder / "1" / served.file)
+        _write_labels(served.spec, folder)
+        write_text(triton_config(served, wait_us), folder / "config.pbtxt")
+    return out / served.spec.name
 
 
 def package_for_deepstream(model: str | Path, out: Path, *, most: int = 1) -> Path:
@@ -59,18 +59,11 @@ def package_for_deepstream(model: str | Path, out: Path, *, most: int = 1) -> Pa
     check_extra("onnx", "rewriting a model for DeepStream", "onnx")
     from edge_segface.export.deepstream_graph import write_planes_graph
 
-    folder = _new_folder(out, spec)
-    write_planes_graph(path, folder / "model.onnx")
-    _write_labels(spec, folder)
-    write_text(nvinfer_config(spec, most), folder / "config_infer.txt")
-    return folder
-
-
-def _new_folder(out: Path, spec: ModelSpec) -> Path:
-    folder = out / spec.name
-    if folder.exists():
-        raise OutputError(f"{folder} already exists", remedy="choose another --out, or remove it")
-    return folder
+    with new_folder(out / spec.name) as folder:
+        write_planes_graph(path, folder / "model.onnx")
+        _write_labels(spec, folder)
+        write_text(nvinfer_config(spec, most), folder / "config_infer.txt")
+    return out / spec.name
 
 
 def _write_labels(spec: ModelSpec, folder: Path) -> None:

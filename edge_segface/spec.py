@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edge_segface.documents import DocumentError, parse_json, read_document
 from edge_segface.errors import ModelError
 from edge_segface.files import write_text
 from edge_segface.labels import LABEL_SPACES, LabelSpace
@@ -17,6 +19,11 @@ from edge_segface.typed import from_plain
 METADATA_KEY = "edge_segface.spec"
 SCHEMA = 1
 SIZES = range(128, 1025, 32)
+RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
+PRECISIONS = ("fp32", "fp16", "int8")
+LONGEST_NAME, LONGEST_TEXT = 100, 2000  # characters
+NOT_IN_NAMES = frozenset('/\\:*?"<>|')  # what no file name may contain on some system
+IDENTIFIER = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
 Spec = TypeVar("Spec", "ModelSpec", "EngineSpec", "EngineRecord")
 
@@ -45,6 +52,18 @@ class ModelSpec:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
+        _check_texts(self)
+        if not is_name(self.name):
+            raise ModelError("a model has an unusable name", found=repr(self.name), remedy="use letters and digits")
+        for field, value in (("preset", self.preset), ("label space", self.label_space)):
+            if not IDENTIFIER.fullmatch(value):
+                raise ModelError(f"{self.name} has an unusable {field}", found=repr(value))
+        if unusable := [name for name in self.class_names if not IDENTIFIER.fullmatch(name)]:
+            raise ModelError(f"{self.name} has a class with an unusable name", found=repr(unusable[0]))
+        if self.precision not in PRECISIONS:
+            raise ModelError(
+                f"{self.name} has an unknown precision", found=self.precision, remedy=f"use {', '.join(PRECISIONS)}"
+            )
         check_size(self.input_size)
         if not self.outputs or not set(self.outputs) <= {"labels", "logits"}:
             raise ModelError(f"{self.name} must have outputs `labels`, `logits` or both", found=self.outputs)
@@ -57,6 +76,8 @@ class ModelSpec:
                 found=", ".join(self.class_names),
                 remedy="export it again from its weights",
             )
+        if self.f1 is not None and not all(0 <= score <= 100 for score in self.f1.values()):
+            raise ModelError(f"{self.name} has an F1 score that is not between 0 and 100", found=max(self.f1.values()))
         if self.f1 is not None and not set(self.f1) <= set(self.class_names):
             raise ModelError(f"{self.name} has F1 scores of classes that it does not have", found=", ".join(self.f1))
 
@@ -115,6 +136,9 @@ class EngineSpec:
     batch: tuple[int, int, int] = (1, 1, 1)  # minimum, typical, maximum
 
     def __post_init__(self) -> None:
+        for field, value, known in (("runtime", self.runtime, RUNTIMES), ("precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise ModelError(f"an engine has an unknown {field}", found=value, remedy=f"use {', '.join(known)}")
         least, usual, most = self.batch
         if not 1 <= least <= usual <= most:
             raise ModelError("a batch range must rise from 1 or more", found=self.batch)
@@ -140,6 +164,9 @@ class EngineRecord:
     targets: tuple[str, ...] = ()  # compute capabilities TensorRT-RTX built for; empty: all it supports
     schema: int = SCHEMA
 
+    def __post_init__(self) -> None:
+        _check_texts(self)
+
     @staticmethod
     def path_for(engine: Path) -> Path:
         return engine.with_name(engine.name + ".json")
@@ -151,8 +178,8 @@ class EngineRecord:
     def load(cls, engine: Path) -> EngineRecord:
         path = cls.path_for(engine)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_document(path)
+        except DocumentError as error:
             raise ModelError(
                 f"{engine} has no readable record beside it", found=path, remedy="build the engine again"
             ) from error
@@ -171,6 +198,26 @@ def check_size(size: int) -> None:
         )
 
 
+def is_name(text: str) -> bool:
+    """Whether a text may become the name of a file or folder, and a value in a server's configuration."""
+    return (
+        0 < len(text) <= LONGEST_NAME
+        and text.isprintable()
+        and not text.startswith((".", "-", " "))
+        and not NOT_IN_NAMES & set(text)
+    )
+
+
+def _check_texts(record: ModelSpec | EngineRecord) -> None:
+    """Raise if a text that comes from a file has control characters, which would forge lines in what we write."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        texts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
+        for text in texts:
+            if isinstance(text, str) and not (text.isprintable() and len(text) <= LONGEST_TEXT):
+                raise ModelError(f"{field.name} is not one line of text", found=repr(text[:80]))
+
+
 def to_json(spec: ModelSpec | EngineSpec | EngineRecord, indent: int | None = None) -> str:
     return json.dumps(dataclasses.asdict(spec), indent=indent)
 
@@ -178,9 +225,9 @@ def to_json(spec: ModelSpec | EngineSpec | EngineRecord, indent: int | None = No
 def from_json(kind: type[Spec], text: str, path: Path) -> Spec:
     """Parse what `to_json` wrote. Unknown fields of a newer minor version are ignored; wrong ones are errors."""
     try:
-        content: Any = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise _broken(kind, path, f"not JSON: {error}") from error
+        content: Any = parse_json(text)
+    except DocumentError as error:
+        raise _broken(kind, path, str(error)) from error
     parts = [content, *content.values()] if isinstance(content, dict) else []
     for schema in (part.get("schema") for part in parts if isinstance(part, dict)):
         if isinstance(schema, int) and schema > SCHEMA:

@@ -55,9 +55,18 @@ def test_record_lives_beside_the_engine_and_names_what_differs(tmp_path: Path) -
         ({"class_names": ["background"]}, "in another order"),
         ({"outputs": ["masks"]}, "outputs `labels`, `logits` or both"),
         ({"f1": {"skin": "high"}}, "f1"),
-        ({"f1": {"skin": float("nan")}}, "f1"),
+        ({"f1": {"skin": float("nan")}}, "NaN is not a number"),
         ({"f1": {"toe": 5.0}}, "classes that it does not have .*toe"),
         ({"warp": "polar"}, "an unknown warp"),
+        ({"name": "../../x"}, r"unusable name \(found: '../../x'\)"),
+        ({"name": "a\nb"}, "name is not one line of text"),
+        ({"name": ".hidden"}, "unusable name"),
+        ({"label_space": "lapa11 x"}, "unusable label space"),
+        ({"label_space": "x\ncustom-lib-path=/tmp/evil.so"}, "label_space is not one line of text"),
+        ({"precision": "int4"}, r"unknown precision \(found: int4\)"),
+        ({"training_data": "a\x1b[2Jb"}, "training_data is not one line"),
+        ({"f1": {"skin": 101}}, "not between 0 and 100"),
+        ({"kept": {"a": "b\nc"}}, "kept is not one line"),
         ({"schema": 2}, "written by a newer edge-segface"),
     ],
 )
@@ -92,6 +101,21 @@ def test_a_space_of_a_later_version_is_an_error_only_when_used() -> None:
     later = dataclasses.replace(SPEC, label_space="face25", class_names=("a", "b"), f1=None)
     with pytest.raises(ModelError, match="update edge-segface"):
         _ = later.space
+
+
+def test_names_that_users_give_are_accepted() -> None:
+    for name in ("edge-256", "mein Modell (2)", "模型_v1.2", "a+b"):
+        assert dataclasses.replace(SPEC, name=name).name == name
+
+
+@pytest.mark.parametrize(
+    ("change", "text"), [({"runtime": "evilmod"}, "unknown runtime"), ({"precision": "int4"}, "unknown precision")]
+)
+def test_runtime_and_precision_of_an_engine_are_known_ones(change: dict[str, str], text: str) -> None:
+    value = json.loads(to_json(RECORD))
+    value["engine"].update(change)
+    with pytest.raises(ModelError, match=text):
+        from_json(EngineRecord, json.dumps(value), WHERE)
 
 
 def test_batch_range_must_rise() -> None:

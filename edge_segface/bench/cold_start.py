@@ -20,6 +20,7 @@ from edge_segface.bench.telemetry import Nvml
 from edge_segface.board import board_model
 from edge_segface.engine.tensorrt.common import MODULES
 from edge_segface.errors import EdgeSegfaceError, ModelError
+from edge_segface.isolation import isolated_python
 from edge_segface.models import FORMATS, load_engine
 from edge_segface.spec import EngineRecord
 from edge_segface.typed import from_plain
@@ -31,7 +32,7 @@ STEADY_CALLS = 3  # after the first inference, until the memory is read
 def cold_start(path: Path, batch: int, options: Mapping[str, Any]) -> ColdStart:
     """Measure a model in a process of its own; `options` are those of `load_engine`."""
     request = json.dumps({"path": str(path), "batch": batch, "options": dict(options)})
-    command = [sys.executable, "-m", "edge_segface.bench.cold_start", request]
+    command = isolated_python("edge_segface.bench.cold_start", request)
     try:
         process = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
@@ -85,7 +86,7 @@ def runtime_module(path: Path, runtime: str | None) -> str:
     """Return the module whose import a user of this file waits for."""
     if path.suffix.lower() == ".engine":
         built_for = EngineRecord.load(path).engine.runtime
-        return MODULES.get(built_for, built_for)
+        return MODULES[built_for] if built_for in MODULES else FORMATS[path.suffix.lower()].runtimes[0]
     return runtime or FORMATS[path.suffix.lower()].runtimes[0]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge_segface.bench.settings import BenchmarkSettings
-from edge_segface.errors import EdgeSegfaceError, first_line
+from edge_segface.documents import DocumentError, read_json
+from edge_segface.errors import EdgeSegfaceError
 from edge_segface.machine import MachineInfo
 from edge_segface.typed import from_plain
 
@@ -159,9 +159,9 @@ class BenchmarkReport:
 def load_report(path: Path) -> BenchmarkReport:
     """Read a report, or raise with what is missing or wrong in it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise EdgeSegfaceError(f"{path} is not a readable report", found=first_line(error)) from error
+        content = read_json(path)
+    except DocumentError as error:
+        raise EdgeSegfaceError(f"{path} is not a readable report", found=error) from error
     if not isinstance(content, dict) or content.get("kind") != "benchmark":
         raise EdgeSegfaceError(
             f"{path} is not a benchmark report", remedy="make one with edge-segface benchmark --json"

@@ -19,6 +19,7 @@ from edge_segface.errors import SinkError, first_line
 from edge_segface.files import make_folder, write_error
 from edge_segface.frames import UInt8Array
 from edge_segface.image_io import write_image
+from edge_segface.isolation import isolated_python
 from edge_segface.soft_edges import as_uint8
 
 ESCAPE = 27
@@ -78,9 +79,9 @@ def has_display() -> bool:
 
 def check_display() -> None:
     """Try to open a window in another process, because OpenCV aborts if the display does not answer."""
-    code = "import cv2; cv2.namedWindow('x'); cv2.waitKey(1)"
+    command = isolated_python("edge_segface.camera.try_window")
     try:
-        tried = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)  # noqa: S603
+        tried = subprocess.run(command, capture_output=True, timeout=30, check=False)  # noqa: S603
         failed = tried.returncode != 0
     except subprocess.TimeoutExpired:
         failed = True

@@ -30,6 +30,7 @@ from edge_segface.data.label_check import (
     sides_contradict,
 )
 from edge_segface.data.sample import Dataset, Sample, SampleError
+from edge_segface.documents import DocumentError, read_json
 from edge_segface.errors import DatasetError, OutputError
 from edge_segface.files import cache_folder, write_text
 from edge_segface.progress import NO_PROGRESS, Progress
@@ -190,8 +191,8 @@ def _load_findings(path: Path) -> Findings | None:
 
 def _load_cache(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path)
+    except DocumentError:
         return None
     return content if isinstance(content, dict) else None
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_segface.engine.base import check_has_labels
 from edge_segface.engine.onnxruntime import spec_of
+from edge_segface.errors import ModelError
 from edge_segface.files import atomic_write
 
 
@@ -23,7 +24,9 @@ def write_planes_graph(source: Path, out: Path) -> None:
     side, classes = spec.input_size, len(spec.class_names)
     model = onnx.load(source)
     graph = model.graph
-    last = next(node for node in graph.node if "labels" in node.output)  # the cast to uint8
+    last = next((node for node in graph.node if "labels" in node.output), None)  # the cast to uint8
+    if last is None or len(last.input) != 1:
+        raise ModelError(f"{source} has another layout than edge-segface exports", remedy="export it again")
     graph.node.remove(last)
     ids = numpy_helper.from_array(np.arange(classes, dtype=np.int32).reshape(1, classes, 1, 1), "planes/ids")
     one = numpy_helper.from_array(np.array([1], dtype=np.int64), "planes/axis")

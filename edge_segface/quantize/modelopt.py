@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from edge_segface.export.node_names import ATTENTION_PRODUCTS, MASK_PRODUCT, SQU
 from edge_segface.extras import check_quantize
 from edge_segface.files import sha256_of
 from edge_segface.frames import UInt8Array
+from edge_segface.isolation import isolated_python
 from edge_segface.progress import NO_PROGRESS, Progress
 from edge_segface.quantize.calibration.artefact import CalibrationSet
 from edge_segface.quantize.graph_edit import with_only_layers_quantized, with_shared_constants
@@ -129,7 +129,7 @@ def _run_modelopt(
 
 def _run_worker(folder: Path, progress: Progress) -> None:
     """Run the task in a folder; the worker prints a line per image. Raise with its last message if it fails."""
-    command = [sys.executable, "-m", "edge_segface.quantize.worker", str(folder / "task.json")]
+    command = isolated_python("edge_segface.quantize.worker", str(folder / "task.json"))
     with open(folder / "log.txt", "w+", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder)  # noqa: S603
         try:

@@ -1,6 +1,6 @@
 """Run nvidia-modelopt in a process of its own, because it patches ONNX Runtime and prints a lot.
 
-`python -m edge_segface.quantize.worker TASK.json` prints the line `image` for each image that it calibrates on.
+`edge_segface.quantize.worker TASK.json` prints the line `image` for each image that it calibrates on.
 """
 
 from __future__ import annotations

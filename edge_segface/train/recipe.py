@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from edge_segface.data.augment import AUGMENTATIONS, CameraSettings
+from edge_segface.documents import DocumentError, parse_yaml, read_yaml
 from edge_segface.errors import TrainingError, did_you_mean
 from edge_segface.model.build import PRESETS
 from edge_segface.spec import SIZES
@@ -180,15 +181,19 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Load a recipe of the package, or a YAML file, and change values by `key=value`; nested keys have dots."""
     path = FOLDER / f"{name}.yaml" if name in recipe_names() else Path(name)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        found = path.exists()
+    except ValueError:  # a name that no file can have
+        found = False
+    if not found:
         names = recipe_names()
         raise TrainingError(
             f"no recipe is called {name!r}",
             remedy=f"{did_you_mean(name, names)}choose one of {', '.join(names)}, or give a YAML file",
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TrainingError(f"{path} is not a readable recipe", found=" ".join(str(error).split())[:200]) from error
+        )
+    try:
+        content = read_yaml(path)
+    except DocumentError as error:
+        raise TrainingError(f"{path} is not a readable recipe", found=error) from error
     if not isinstance(content, dict):
         raise TrainingError(f"{path} is not a recipe", found=type(content).__name__, remedy="give `key: value` lines")
     for change in changes:
@@ -244,6 +249,6 @@ def _change(content: dict[str, Any], change: str) -> None:
         if not isinstance(section, dict):
             raise TrainingError(f"{name} has no keys inside it", found=change, remedy=f"give --set {name}=VALUE")
     try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        section[last] = parse_yaml(value)
+    except DocumentError as error:
         raise TrainingError(f"the value of {key} is not valid YAML", found=value, remedy="quote it") from error

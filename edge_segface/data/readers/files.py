@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from edge_segface.data.sample import SampleError
+from edge_segface.documents import DocumentError, read_document
 from edge_segface.errors import DatasetError, ImageError, first_line
 from edge_segface.frames import UInt8Array
 from edge_segface.image_io import read_image
@@ -52,9 +53,9 @@ def check_ids(labels: UInt8Array, space: LabelSpace) -> UInt8Array:
 def read_lines(path: Path) -> list[str]:
     """Read the lines of a list in UTF-8, with or without a byte order mark."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} cannot be read", found=first_line(error), remedy="save it as UTF-8") from error
+        return read_document(path).splitlines()
+    except DocumentError as error:
+        raise DatasetError(f"{path} cannot be read", found=error, remedy="save it as UTF-8") from error
 
 
 def _ids(mask: ImageFile.ImageFile, path: Path) -> UInt8Array:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_segface.data.sample import Points, SampleError
+from edge_segface.documents import read_document
 
 # Eyes, nose tip and mouth corners, those on the left of the image first: each is the mean of these landmarks.
 FIVE_OF_106 = ((74, 104), (83, 105), (54,), (84,), (90,))  # LaPa
@@ -21,11 +22,11 @@ def five_points(landmarks_xy: Points, scheme: tuple[tuple[int, ...], ...]) -> Po
 def read_points(path: Path, count: int) -> Points:
     """Read a file that holds the number of points and then one `x y` per line."""
     try:
-        numbers = [float(word) for word in path.read_text(encoding="utf-8").split()]
-    except FileNotFoundError as error:
-        raise SampleError("landmarks missing", found=path.name) from error
-    except (OSError, ValueError) as error:
+        if not path.exists():
+            raise SampleError("landmarks missing", found=path.name)
+        numbers = [float(word) for word in read_document(path).split()]
+    except ValueError as error:
         raise SampleError("unreadable landmarks", found=path.name) from error
-    if len(numbers) != 2 * count + 1 or numbers[0] != count:
+    if len(numbers) != 2 * count + 1 or numbers[0] != count or not np.isfinite(numbers).all():
         raise SampleError(f"landmarks that are not {count} points", found=path.name)
     return np.asarray(numbers[1:]).reshape(count, 2)

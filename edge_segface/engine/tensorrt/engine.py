@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -252,4 +253,11 @@ def check_device(record: EngineRecord, path: Path, device: Device) -> None:
 
 
 def rebuild(record: EngineRecord) -> str:
-    return f"run: {record.command}" if record.command else "rebuild it with edge-segface build-engine"
+    """Return how to rebuild an engine. A command that a shell would read as more than one of ours is not repeated."""
+    try:
+        words = shlex.split(record.command)
+    except ValueError:
+        words = []
+    if words[:2] == ["edge-segface", "build-engine"] and shlex.join(words) == record.command:
+        return f"run: {record.command}"
+    return "rebuild it with edge-segface build-engine"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_segface.documents import parse_json
 from edge_segface.errors import CalibrationError, first_line
 from edge_segface.files import atomic_write
 from edge_segface.frames import UInt8Array
@@ -19,6 +20,7 @@ from edge_segface.typed import from_plain
 
 FORMAT = "edge-segface calibration set 1"
 MIN_IMAGES = 8  # fewer say little about value ranges
+MOST_BYTES = 1 << 30  # of a set in memory: 1,300 images of 512 x 512
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,16 @@ class CalibrationSet:
     def load(cls, path: Path) -> CalibrationSet:
         """Read a set, and raise if it is damaged or was changed."""
         try:
+            check_file(path)
             with np.load(path, allow_pickle=False) as content:
-                images, info = content["images"], json.loads(str(content["facts"]))
+                images, info = content["images"], parse_json(str(content["facts"]))
             loaded = cls(images, _info_from(info))
         except FileNotFoundError as error:
             raise CalibrationError(f"{path} does not exist", remedy="make it with: edge-segface calibrate") from error
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (
+            OSError, ValueError, KeyError, TypeError, MemoryError, NotImplementedError, RuntimeError,
+            zipfile.BadZipFile, zlib.error, EOFError,
+        ) as error:  # fmt: skip
             raise CalibrationError(
                 f"{path} is not a calibration set",
                 found=first_line(error),
@@ -90,6 +96,16 @@ class CalibrationSet:
                 remedy="make the set again; the file was changed or damaged",
             )
         return loaded
+
+
+def check_file(path: Path) -> None:
+    """Raise ValueError unless the file is an archive that unpacks to a size that a set can have."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a regular file")
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MOST_BYTES:
+        raise ValueError(f"{unpacked >> 20} MB when unpacked")
 
 
 def check_suffix(path: Path) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from edge_segface.errors import CalibrationError, first_line
+from edge_segface.documents import DocumentError, read_yaml
+from edge_segface.errors import CalibrationError
 from edge_segface.quantize.calibration.artefact import check_count
 from edge_segface.typed import from_plain
 
@@ -38,9 +37,9 @@ class Definition:
 def load_definition(path: Path) -> Definition:
     """Read a definition from a YAML file."""
     try:
-        return from_plain(Definition, yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f"{path} cannot be read", found=first_line(error)) from error
+        return from_plain(Definition, read_yaml(path))
+    except DocumentError as error:
+        raise CalibrationError(f"{path} cannot be read", found=error) from error
     except (TypeError, ValueError) as error:
         raise CalibrationError(f"{path} is not a calibration definition", found=error) from error
 
