@@ -19,13 +19,13 @@ from edge_segface.errors import OutputError
 
 def read_file(path: Path, most_bytes: int) -> bytes:
     """Read a regular file. Raise OSError for anything else, such as a pipe that never ends, and for a larger one."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "a folder" if os.path.isdir(path) else "not a regular file", str(path))
+    if status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"{status.st_size >> 20} MB", str(path))
     with open(path, "rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"more than {most_bytes >> 20} MB", str(path))
-    return content
+        return file.read(most_bytes)
 
 
 @contextmanager

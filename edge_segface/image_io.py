@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PillowImage
 
 from edge_segface.errors import ImageError, OutputError, first_line
-from edge_segface.files import atomic_write
+from edge_segface.files import atomic_write, read_file
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array, check_image
 
 if TYPE_CHECKING:
@@ -21,36 +26,99 @@ if TYPE_CHECKING:
 Image: TypeAlias = "str | Path | npt.NDArray[Any] | PilImage"
 Channels = Literal["bgr", "rgb"]
 VIDEO_SUFFIXES = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".y4m", ".mpg", ".ts"))
+MAX_MEGAPIXELS_VARIABLE = "EDGE_SEGFACE_MAX_MEGAPIXELS"
+MAX_MEGAPIXELS = 80
+MOST_BYTES = 1 << 30  # of an image file
+ROWS_AT_ONCE = 256
+ORIENTATION = 0x0112  # tag of Exif
+# How an image is turned upright: whether it is mirrored first, and by how many quarters anticlockwise.
+TURNS = {
+    1: (False, 0), 2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1),
+}  # fmt: skip
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+
+# `max_pixels` takes the place of Pillow's warning. Threads read images, and a filter for one of them would be unsafe.
+warnings.filterwarnings("ignore", category=PillowImage.DecompressionBombWarning)
 
 
 def read_image(path: Path) -> UInt8Array:
-    """Read an image as BGR.
+    """Read an image as BGR. Its size is read first, and nothing is decoded that exceeds `max_pixels()`.
 
     Orientation tags are applied; grey, CMYK and 16-bit images are converted; transparency becomes the mean colour.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot read {path}", found=error.strerror or error, remedy="check the path") from error
+        content = read_file(path, MOST_BYTES)
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        found = getattr(error, "strerror", None) or first_line(error)
+        raise ImageError(f"cannot read {path}", found=found, remedy="check the path") from error
     if not content:
         raise ImageError(f"{path} is empty", found="0 bytes", remedy="copy it again")
     if is_truncated(content):
         raise ImageError(
             f"{path} is truncated", found=f"{len(content)} bytes without an end marker", remedy="copy it again"
         )
+    header = read_header(content, path)
     encoded = np.frombuffer(content, dtype=np.uint8)
     try:
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED if header.has_alpha else cv2.IMREAD_COLOR)
         if decoded is None:
-            raise ImageError(f"{path} is not a readable image", remedy=f"give one of {', '.join(sorted(SUFFIXES))}")
-        image = np.asarray(decoded, dtype=np.uint8)
-        if content[:2] != b"\xff\xd8":  # JPEG has no transparency
-            image = _without_transparency(image, encoded)
-    except (cv2.error, MemoryError) as error:  # beyond OpenCV's limit, or this machine's memory
+            raise _unreadable(path)
+        if header.has_alpha:
+            decoded = _over_mean_colour_upright(decoded, header.orientation)
+    except (cv2.error, MemoryError) as error:
         raise ImageError(f"{path} cannot be decoded", found=first_line(error), remedy="scale it down") from error
+    image = np.asarray(decoded, dtype=np.uint8)
     check_image(image, str(path))
     return image
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an image file says about itself before it is decoded."""
+
+    size_wh: tuple[int, int]
+    has_alpha: bool
+    orientation: int  # as Exif counts: 1 is upright
+
+
+def read_header(content: bytes, path: Path) -> ImageHeader:
+    """Read the header of an image; raise if it is none, or if it has too many pixels to be decoded."""
+    try:
+        with PillowImage.open(io.BytesIO(content)) as image:
+            size_wh = image.size
+            has_alpha = "A" in image.getbands() or "transparency" in image.info
+            exif = PillowImage.Exif()
+            exif.load(image.info.get("exif", b""))
+            orientation = exif.get(ORIENTATION, 1)
+    except PillowImage.DecompressionBombError as error:
+        raise ImageError(f"{path} is too large", found=first_line(error), remedy="scale it down") from error
+    except Exception as error:  # Pillow's readers raise many kinds for a broken file
+        raise _unreadable(path) from error
+    check_pixels(size_wh, path)
+    return ImageHeader(size_wh, has_alpha, orientation if orientation in TURNS else 1)
+
+
+def check_pixels(size_wh: tuple[int, int], path: Path) -> None:
+    """Raise if an image has more pixels than may be decoded."""
+    width, height = size_wh
+    if width * height > max_pixels():
+        raise ImageError(
+            f"{path} is too large",
+            found=f"{width}x{height}",
+            remedy=f"scale it down, or set {MAX_MEGAPIXELS_VARIABLE} to more than {max_pixels() // 1_000_000}",
+        )
+
+
+def max_pixels() -> int:
+    """Return the most pixels that an image may have: those of the environment variable, or 80 million."""
+    try:
+        return int(float(os.environ.get(MAX_MEGAPIXELS_VARIABLE, MAX_MEGAPIXELS)) * 1_000_000)
+    except (ValueError, OverflowError):
+        return MAX_MEGAPIXELS * 1_000_000
+
+
+def _unreadable(path: Path) -> ImageError:
+    return ImageError(f"{path} is not a readable image", remedy=f"give one of {', '.join(sorted(SUFFIXES))}")
 
 
 def load_image(source: Image, channels: Channels = "bgr") -> UInt8Array:
@@ -90,7 +158,7 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
         if not matches:
             raise ImageError(f"no image in {text}", remedy=remedy)
         for match in matches:
-            found.setdefault(match.resolve(), match)
+            found.setdefault(Path(os.path.realpath(match)), match)
     return list(found.values())
 
 
@@ -161,27 +229,26 @@ def is_truncated(content: bytes) -> bool:
     return True
 
 
-def _without_transparency(image: UInt8Array, encoded: UInt8Array) -> UInt8Array:
-    raw = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # with alpha, but not rotated upright
-    if raw is None or raw.ndim != 3 or raw.shape[2] != 4:
-        return image
-    stored = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), dtype=np.uint8)
-    mixed = _over_mean_colour(stored, np.asarray(raw[..., 3]))
-    for mirror in (False, True):
-        for quarters in range(4):  # find the rotation that OpenCV applied
-            if np.array_equal(_rotated(stored, mirror, quarters), image):
-                return np.ascontiguousarray(_rotated(mixed, mirror, quarters))
+def _over_mean_colour_upright(stored: npt.NDArray[Any], orientation: int) -> UInt8Array:
+    """Return what OpenCV decoded unchanged as BGR, upright."""
+    if stored.ndim == 2:
+        stored = cv2.cvtColor(stored, cv2.COLOR_GRAY2BGR)
+    colour, alpha = stored[..., :3], stored[..., 3:]
+    if colour.dtype == np.uint16:
+        colour = colour >> 8
+    image = _over_mean_colour(colour, alpha[..., 0]) if alpha.size else np.asarray(colour, dtype=np.uint8)
+    mirror, quarters = TURNS[orientation]
+    return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirror else image, quarters))
+
+
+def _over_mean_colour(image: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> UInt8Array:
+    mixed = np.empty((*alpha.shape, 3), dtype=np.uint8)
+    behind = np.array(OUTSIDE_BGR, dtype=np.float32)
+    for top in range(0, len(alpha), ROWS_AT_ONCE):  # because floats of a large image take gigabytes
+        rows = slice(top, top + ROWS_AT_ONCE)
+        opacity = alpha[rows].astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
+        mixed[rows] = np.rint(image[rows] * opacity + behind * (1 - opacity))
     return mixed
-
-
-def _rotated(image: UInt8Array, mirror: bool, quarters: int) -> UInt8Array:
-    return np.rot90(image[:, ::-1] if mirror else image, quarters)
-
-
-def _over_mean_colour(image: UInt8Array, alpha: npt.NDArray[Any]) -> UInt8Array:
-    opacity = alpha.astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
-    mixed = image * opacity + np.array(OUTSIDE_BGR, dtype=np.float32) * (1 - opacity)
-    return np.asarray(np.rint(mixed), dtype=np.uint8)
 
 
 def _from_pil(source: PilImage) -> UInt8Array:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import resource
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -9,7 +13,14 @@ from PIL import Image, ImageOps
 
 from edge_segface.errors import ImageError
 from edge_segface.frames import OUTSIDE_BGR
-from edge_segface.image_io import find_images, is_truncated, read_image, write_image
+from edge_segface.image_io import (
+    MAX_MEGAPIXELS_VARIABLE,
+    find_images,
+    is_truncated,
+    max_pixels,
+    read_image,
+    write_image,
+)
 
 
 def test_every_kind_is_read_as_a_viewer_shows_it(tmp_path: Path, drawn_face: np.ndarray) -> None:
@@ -76,6 +87,52 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, drawn_face: np.ndarray) ->
     }.items():
         with pytest.raises(ImageError, match=text):
             read_image(tmp_path / name)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    for name, words in {
+        "pipe.png": "not a regular file",
+        "zero.png": "not a regular file",
+        "loop.png": "symbolic links",
+        "a\0b.png": "null",
+    }.items():
+        with pytest.raises(ImageError, match=words):
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tif"])
+def test_a_size_beyond_the_limit_is_found_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn_face: np.ndarray, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_image(drawn_face, path)
+    monkeypatch.setenv(MAX_MEGAPIXELS_VARIABLE, "0.04")
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=r"too large \(found: 240x200\).*EDGE_SEGFACE_MAX_MEGAPIXELS"):
+        read_image(path)
+    monkeypatch.undo()
+    assert read_image(path).shape == drawn_face.shape
+
+
+@pytest.mark.parametrize("given", ["", "many", "inf", "nan", "1e999"])
+def test_an_unusable_limit_is_the_default(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv(MAX_MEGAPIXELS_VARIABLE, given)
+    assert max_pixels() == 80_000_000
+
+
+def test_a_bomb_stays_small(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 6, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(50_000_000))), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    (tmp_path / "bomb.png").write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match="too large"):
+        read_image(tmp_path / "bomb.png")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
 
 
 def test_a_thumbnail_with_an_end_does_not_hide_a_cut(tmp_path: Path, drawn_face: np.ndarray) -> None:

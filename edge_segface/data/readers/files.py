@@ -11,7 +11,7 @@ from edge_segface.data.sample import SampleError
 from edge_segface.documents import DocumentError, read_document
 from edge_segface.errors import DatasetError, ImageError, first_line
 from edge_segface.frames import UInt8Array
-from edge_segface.image_io import read_image
+from edge_segface.image_io import check_pixels, read_image
 from edge_segface.labels import LabelSpace
 
 GREY_MODES = ("1", "L", "LA", "P")  # of Pillow; the first channel holds ids
@@ -34,11 +34,14 @@ def read_mask(path: Path) -> UInt8Array:
         raise SampleError("mask missing", found=path.name)
     try:
         with Image.open(path) as mask:
+            check_pixels(mask.size, path)
             mask.verify()  # finds a PNG that lacks its end; the file must be opened again to be read
         with Image.open(path) as mask:
             return _ids(mask, path)
     except SampleError:
         raise
+    except ImageError as error:
+        raise SampleError("mask too large", found=error.found) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise SampleError("unreadable mask", found=first_line(error)) from error
 
