@@ -6,20 +6,21 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from edge_segface.installation import install_command
+from edge_segface.redaction import redact
 
 
 class EdgeSegfaceError(Exception):
     """Base class of all our errors. The command line prints it as one line and exits with 1."""
 
     def __init__(self, what: str, *, found: object = "", remedy: str = "") -> None:
-        self.what = what
-        self.found = str(found)
-        self.remedy = remedy
-        text = what
+        self.what = redact(what)
+        self.found = redact(str(found))
+        self.remedy = redact(remedy)
+        text = self.what
         if self.found:
             text += f" (found: {self.found})"
         if remedy:
-            text += f"; {remedy}"
+            text += f"; {self.remedy}"
         super().__init__(" ".join(text.split()))
 
 

@@ -13,13 +13,14 @@ PACKAGE_PARENT = Path(__file__).resolve().parents[1]
 # The parent of this package comes last, for a checkout that runs without being installed.
 START = (
     "import sys; sys.path[:] = [path for path in sys.path if path]; sys.path.append(sys.argv.pop(1)); "
-    "import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    "import runpy; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 )
 
 
 def isolated_python(module: str, *arguments: str) -> list[str]:
     """Return the command that runs one of our modules as a program."""
-    return [sys.executable, "-c", START, str(PACKAGE_PARENT), module, *arguments]
+    file = PACKAGE_PARENT.joinpath(*module.split(".")).with_suffix(".py")
+    return [sys.executable, "-c", START, str(PACKAGE_PARENT), str(file), *arguments]
 
 
 def forget_working_folder() -> None:

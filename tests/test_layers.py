@@ -12,8 +12,9 @@ ROOT = Path(edge_segface.__file__).parent
 
 # From the bottom up. Packages of one layer do not import each other, except in the base layer.
 BASE = (
-    "errors labels face_score frames masks spec metrics files documents signals progress typed extras timing machine "
-    "paper board isolation image_io draw assets regions fetch warp onnx_cost coco soft_edges compositing installation"
+    "errors redaction labels face_score frames masks spec metrics files documents signals progress typed extras timing "
+    "machine paper board isolation image_io draw assets regions fetch warp onnx_cost coco soft_edges compositing "
+    "installation"
 )
 LAYERS = [
     BASE,

@@ -97,7 +97,7 @@ class CameraLoop:
             finally:
                 for window in windows:
                     window.destroy()
-        return self._report(reader, sinks)
+        return self._report(reader, sinks, presenter.failed_sinks if presenter is not None else [])
 
     def _loop(self, reader: SourceReader, presenter: Presenter | None, windows: Sequence[Window]) -> None:
         while not self.stop.is_set() and self.stats.frames != self.settings.frames:
@@ -136,7 +136,7 @@ class CameraLoop:
             result = FrameResult(frame, class_map, faces, lines, numbers, self.settings.draw)
             presenter.put(result, wait=not reader.live)
 
-    def _report(self, reader: SourceReader, sinks: Sequence[Sink]) -> dict[str, Any]:
+    def _report(self, reader: SourceReader, sinks: Sequence[Sink], failed: Sequence[str]) -> dict[str, Any]:
         return {
             "schema": 1,
             "model": self.parser.spec.name,
@@ -149,7 +149,8 @@ class CameraLoop:
             "reconnects": reader.reconnects,
             "searches": self._tracker.searches,
             "flicker_percent": self._stabiliser.flicker.report() if self._stabiliser else None,
-            "sinks": [sink.name for sink in sinks],
+            "sinks": [sink.name for sink in sinks if sink.name not in failed],
+            "failed_sinks": list(failed),
             "recording": next((sink.report() for sink in sinks if isinstance(sink, Recording)), None),
             "machine": machine_info(),
         }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sinks import Sink
 from edge_segface.camera.stats import LoopStats
-from edge_segface.errors import EdgeSegfaceError
+from edge_segface.errors import EdgeSegfaceError, first_line
 
 WAITING = 2  # results queued for the sinks
 POLL_S = 0.1
@@ -24,6 +24,7 @@ class Presenter:
     ) -> None:
         self._sinks, self._stats, self._stop, self._on_failure = list(sinks), stats, stop, on_failure
         self.failed: BaseException | None = None
+        self.failed_sinks: list[str] = []
         self._waiting: queue.Queue[FrameResult | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="presenter", daemon=True)
         self._thread.start()
@@ -77,15 +78,23 @@ class Presenter:
     def _show(self, sink: Sink, result: FrameResult) -> None:
         try:
             sink.show(result)
-        except EdgeSegfaceError as error:
-            self._on_failure(str(error))
+        except Exception as error:  # noqa: BLE001 - one sink must not end the loop
+            self._report(sink, error)
             self._sinks.remove(sink)
             self._close(sink)
 
     def _close(self, sink: Sink) -> None:
         try:
             sink.close()
-        except EdgeSegfaceError as error:
-            self._on_failure(str(error))
         except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
-            self.failed = self.failed or error
+            self._report(sink, error)
+
+    def _report(self, sink: Sink, error: Exception) -> None:
+        if sink.name not in self.failed_sinks:
+            self.failed_sinks.append(sink.name)
+        self._on_failure(str(error) if isinstance(error, EdgeSegfaceError) else unexpected(sink, error))
+
+
+def unexpected(sink: Sink, error: Exception) -> str:
+    """Return the message about an error that a sink should not raise."""
+    return f"the {sink.name} ends because of a {type(error).__name__} (found: {first_line(error)}); please report this"

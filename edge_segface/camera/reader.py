@@ -5,14 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+
+import cv2
 
 from edge_segface.camera.sources import Source
-from edge_segface.errors import FrameError, SourceError
+from edge_segface.errors import FrameError, SourceError, first_line
 from edge_segface.frames import Frame
+from edge_segface.redaction import redact
 from edge_segface.timing import Stopwatch
 
 FIRST_RETRY_S = 0.2  # before the first attempt to reconnect; doubles with every failure
 LONGEST_RETRY_S = 5.0
+# What a camera may raise that works again later; OSError also when all descriptors are in use.
+RECOVERABLE = (SourceError, OSError, MemoryError, cv2.error)
 
 
 class SourceReader:
@@ -32,7 +38,7 @@ class SourceReader:
         self._open, self._watch, self._on_event, self._reconnect = open_source, watch, on_event, reconnect
         self._source = open_source()
         self.live = self._source.live
-        self.description = self._source.description
+        self.description = redact(self._source.description)
         self.fps, self.frames_independent = self._source.fps, self._source.frames_independent
         self.dropped = 0
         self.reconnects = 0
@@ -85,7 +91,7 @@ class SourceReader:
                     self.skipped += 1
                     self._on_event(f"skipped: {error}")
                     continue
-                except SourceError as error:
+                except RECOVERABLE as error:
                     if not (self.live and self._reconnect):
                         raise
                     self._reopen(error)
@@ -109,18 +115,19 @@ class SourceReader:
             self._frame = frame
             self._change.notify_all()
 
-    def _reopen(self, error: SourceError) -> None:
-        self._on_event(f"{error}; reconnecting")
-        self._source.close()
+    def _reopen(self, error: Exception) -> None:
+        self._on_event(f"{redact(first_line(error))}; reconnecting")
+        with suppress(*RECOVERABLE):
+            self._source.close()
         pause = FIRST_RETRY_S
         while not self._stop.wait(pause):
             try:
                 self._source = self._open()
-            except SourceError as again:
+            except RECOVERABLE as again:
                 pause = min(2 * pause, LONGEST_RETRY_S)
-                self._on_event(f"{again}; next try in {pause:.1f} s")
+                self._on_event(f"{redact(first_line(again))}; next try in {pause:.1f} s")
                 continue
             self.reconnects += 1
-            self.description = self._source.description
+            self.description = redact(self._source.description)
             self._on_event(f"reconnected: {self.description}")
             return

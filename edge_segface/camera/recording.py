@@ -40,6 +40,8 @@ class Recording:
             raise SinkError(
                 f"cannot record {path}", found=path.suffix or "no suffix", remedy=f"name one of {', '.join(SUFFIXES)}"
             )
+        if path.is_symlink():
+            raise SinkError(f"cannot record {path}", found="a symbolic link", remedy="name the file that it points to")
         if path.is_dir():
             raise SinkError(f"cannot record {path}", found="a folder", remedy="name a file")
         if path.exists() and not overwrite:
@@ -95,6 +97,10 @@ class Recording:
 
         height, width = image.shape[:2]
         self._size_wh = (width - width % 2, height - height % 2)  # codecs need even sides
+        try:
+            self.path.unlink(missing_ok=True)  # an earlier recording, with --overwrite
+        except OSError as error:
+            raise SinkError(f"cannot replace {self.path}", found=error.strerror or error) from error
         self._video = VideoFile(self.path, self._size_wh, self._fps)
         self._codec = self._video.codec
         return self._video

@@ -14,11 +14,11 @@ from edge_segface.camera.loop import CameraLoop, LoopSettings, OnMessage
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.recording import Recording
 from edge_segface.camera.sinks import Masks, Sink, Window, has_display
-from edge_segface.camera.sources import CameraRequest, open_source
-from edge_segface.camera.sources.base import redact_credentials
+from edge_segface.camera.sources import CameraRequest, is_image_source, open_source
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo
-from edge_segface.errors import SinkError
+from edge_segface.errors import ImageError, SinkError
 from edge_segface.face.parser import FaceParser
+from edge_segface.image_io import find_images
 from edge_segface.signals import stop_on_signal
 
 
@@ -30,6 +30,7 @@ class Outputs:
     record: Path | None = None
     masks: Path | None = None
     serve: str | None = None
+    tls: tuple[Path, Path] | None = None  # certificate and private key of the page
     overwrite: bool = False  # an existing recording, and masks of an earlier run
 
 
@@ -57,8 +58,18 @@ def check_outputs_apart(outputs: Outputs, source: str) -> None:
     file = source.removeprefix("file://")
     if outputs.record is not None and is_same(outputs.record, file):
         raise SinkError(f"{file} would be recorded onto itself", remedy="name another file")
-    if outputs.masks is not None and is_same(outputs.masks, file):
+    if outputs.masks is not None and any(is_same(outputs.masks, folder) for folder in folders_of_images(file)):
         raise SinkError(f"the masks would be among the images in {file}", remedy="name another folder")
+
+
+def folders_of_images(source: str) -> set[str]:
+    """Return the folders in which a source of images finds them."""
+    if not is_image_source(source):
+        return set()
+    try:
+        return {os.path.dirname(path) or "." for path in find_images([source])}
+    except ImageError:
+        return set()  # opening the source says what is wrong with it
 
 
 def is_same(path: Path, text: str) -> bool:
@@ -75,9 +86,10 @@ def open_sinks(parser: FaceParser, outputs: Outputs, on_message: LastMessage, re
             undo.callback(sink.close)
 
         if outputs.serve is not None:
-            from edge_segface.camera.viewer.server import PageSink
+            from edge_segface.camera.viewer.server import PageSink, TlsFiles
 
-            page = PageSink(outputs.serve, parser.space, partial(stream_info, parser, reader), on_message)
+            tls = TlsFiles(*outputs.tls) if outputs.tls is not None else None
+            page = PageSink(outputs.serve, parser.space, partial(stream_info, parser, reader), on_message, tls)
             add(page)
             on_message(f"page: {page.url}")
         if outputs.record is not None:
@@ -95,5 +107,4 @@ def open_sinks(parser: FaceParser, outputs: Outputs, on_message: LastMessage, re
 def stream_info(parser: FaceParser, reader: SourceReader) -> StreamInfo:
     """Describe the loop for the page."""
     spec = parser.spec
-    source = redact_credentials(reader.description)
-    return StreamInfo(spec.name, parser.engine.description, spec.precision, spec.input_size, source)
+    return StreamInfo(spec.name, parser.engine.description, spec.precision, spec.input_size, reader.description)

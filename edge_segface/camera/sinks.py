@@ -102,6 +102,8 @@ class Masks:
 
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
         self._folder, self._list = folder, folder / MASK_LIST
+        if self._list.is_symlink():
+            raise SinkError(f"{self._list} is a symbolic link", remedy="name another folder")
         self._old = listed_masks(self._list) if overwrite else []
         make_folder(folder)
         check_no_other_png(folder, set(self._old), overwrite=overwrite)

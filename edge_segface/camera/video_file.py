@@ -41,7 +41,7 @@ class VideoFile:
     """Frames of one size with their times, as H.264 in MP4, MKV or MOV, or as Motion JPEG in AVI."""
 
     def __init__(self, path: Path, size_wh: tuple[int, int], fps: float) -> None:
-        self._suffix = path.suffix.lower()
+        self._path, self._suffix = path, path.suffix.lower()
         rate = Fraction(fps).limit_denominator(1001)
         self._shape = Shape(size_wh, rate, 1 / rate if self._suffix == ".avi" else TICK_S)
         self._tick = self._key_tick = -1
@@ -63,7 +63,7 @@ class VideoFile:
         return self._encoder.name
 
     def write(self, image_bgr: UInt8Array, at_s: float) -> None:
-        """Add a frame that appears `at_s` seconds after the start."""
+        """Add a frame that appears `at_s` seconds after the start. Raise if it, or an earlier one, was not written."""
         tick = max(round(at_s / self._shape.tick_s), self._tick + 1)
         key_frame = self._tick < 0 or (tick - self._key_tick) * self._shape.tick_s >= KEY_FRAME_S
         if key_frame:
@@ -72,17 +72,20 @@ class VideoFile:
         try:
             for packet in self._encoder.encode(image_bgr, tick, key_frame=key_frame):
                 self._mux(packet)
+            self._file.check()
         except (FFmpegError, OSError, ValueError) as error:
             self._abandon()
             raise VideoFileError(first_line(error)) from error
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file, and look whether it can be read."""
         try:
             for packet in self._encoder.finish():
                 self._mux(packet)
             self._container.close()
+            self._file.check()
             self._file.close()
+            check_readable(self._path)
         except (FFmpegError, OSError, ValueError) as error:
             self._abandon()
             raise VideoFileError(first_line(error)) from error
@@ -130,14 +133,22 @@ class VideoFile:
             self._file.close()
 
 
+def check_readable(path: Path) -> None:
+    """Raise unless the file holds a frame that can be decoded: FFmpeg reports few of its own failures to write."""
+    with av.open(str(path)) as container:
+        if next(container.decode(video=0), None) is None:
+            raise ValueError("no frame of it can be read back")
+
+
 class DurableFile:
-    """A file for FFmpeg to write that reaches the disk every second, so that a power cut loses little.
+    """A new file for FFmpeg to write that reaches the disk every second, so that a power cut loses little.
 
     After a failed write nothing is added any more, and `freeze` takes back what was added after the last `mark`.
+    FFmpeg does not pass the failure on, so `check` raises it.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - `x`: never through a link that somebody put there
         self._frozen: OSError | None = None
         self._marked = 0
         self._done = threading.Event()
@@ -161,6 +172,11 @@ class DurableFile:
 
     def tell(self) -> int:
         return self._file.tell()
+
+    def check(self) -> None:
+        """Raise the error of a write that failed."""
+        if self._frozen is not None:
+            raise self._frozen
 
     def mark(self) -> None:
         """Remember that what has been written plays."""

@@ -155,6 +155,12 @@ def webcam(
             help="HOST:PORT of a live web page. Hosts other than loopback need a token.", rich_help_panel=OUTPUT
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM), to serve the page by HTTPS.", rich_help_panel=OUTPUT)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key (PEM) of --tls-cert.", rich_help_panel=OUTPUT)
+    ] = None,
     json_out: JsonOut = None,
     max_faces: Annotated[int, typer.Option(min=1, max=64, help="Largest number of faces to track.")] = 4,
     stabilise: Annotated[bool, typer.Option("--stabilise", help="Reduce flicker of the classes over time.")] = False,
@@ -168,6 +174,13 @@ def webcam(
     rate: Annotated[
         float, typer.Option(min=1, max=1000, help="Frame rate to request from a camera.", rich_help_panel=CAMERA)
     ] = 30,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with USER:PASSWORD of a network camera. Default: the variable EDGE_SEGFACE_CREDENTIALS.",
+            rich_help_panel=CAMERA,
+        ),
+    ] = None,
     opacity: Annotated[
         float, typer.Option(min=0, max=1, help="Opacity of the overlay.", rich_help_panel=DRAWING)
     ] = 0.6,
@@ -204,6 +217,7 @@ def webcam(
     from edge_segface.camera.result import DrawOptions
     from edge_segface.camera.session import Outputs, run_webcam
     from edge_segface.camera.sources import CameraRequest, size_from
+    from edge_segface.camera.sources.base import Credentials
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import loop_status
     from edge_segface.cli.console.tables import print_loop
@@ -214,8 +228,9 @@ def webcam(
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     write_json = json_writer(json_out)
-    request = CameraRequest(size_from(size), rate)
-    outputs = Outputs(window=not headless, record=record, masks=save_masks, serve=serve, overwrite=overwrite)
+    request = CameraRequest(size_from(size), rate, credentials=Credentials.load(credentials))
+    tls = check_tls(tls_cert, tls_key, serve)
+    outputs = Outputs(not headless, record, save_masks, serve, tls, overwrite=overwrite)
     check_drawing(classes, alpha, backdrop)
     parts = None if classes is None else tuple(name.strip() for name in classes.split(",") if name.strip())
     draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop or "green"))
@@ -226,6 +241,17 @@ def webcam(
     write_json(report)
     if report["skipped"] or report["failure"]:
         raise typer.Exit(1)
+
+
+def check_tls(certificate: Path | None, key: Path | None, serve: str | None) -> tuple[Path, Path] | None:
+    """Return both files, or None; reject one without the other, and both without a page."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise typer.BadParameter("--tls-cert and --tls-key belong together", param_hint="--tls-cert")
+    if serve is None:
+        raise typer.BadParameter("it has no effect without --serve", param_hint="--tls-cert")
+    return certificate, key
 
 
 def check_drawing(classes: str | None, alpha: str | None, backdrop: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -148,8 +149,8 @@ def write_result(result: ParsedImage, converted: ParsedImage, image: Path, stem:
 
 
 def _check_images_are_kept(images: Sequence[Path], outputs: Sequence[Path]) -> None:
-    inputs = {path.resolve() for path in images}
-    if overwritten := [path.name for path in outputs if path.resolve() in inputs]:
+    inputs = {os.path.realpath(path) for path in images}
+    if overwritten := [path.name for path in outputs if os.path.realpath(path) in inputs]:
         raise OutputError(
             f"the results would overwrite {len(overwritten)} of the images", found=overwritten[0],
             remedy="name another folder for --out",

@@ -170,13 +170,31 @@ class Failing(Counting):
             raise RuntimeError("a bug")
 
 
-def test_a_sink_with_a_bug_ends_the_loop_with_its_error(parser: FaceParser) -> None:
+def test_a_sink_with_a_bug_is_named_and_the_loop_goes_on(parser: FaceParser) -> None:
     before, failing, other = threading.active_count(), Failing(), Counting()
-    with pytest.raises(RuntimeError, match="a bug"):
-        CameraLoop(parser, DemoSource, lambda source: [failing, other]).run()
+    failing.name = "wall"
+    settings = LoopSettings(frames=12)
+    report = CameraLoop(parser, DemoSource, lambda source: [failing, other], settings).run()
     assert failing.closed
     assert other.closed
+    assert (report["frames"], report["sinks"], report["failed_sinks"]) == (12, ["counting"], ["wall"])
+    assert "the wall ends because of a RuntimeError (found: a bug); please report this" in report["failure"]
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(), cv2.error("driver")])
+def test_a_camera_comes_back_whatever_opening_it_raised(parser: FaceParser, error: Exception) -> None:
+    attempts: list[int] = []
+
+    def open_camera() -> Breaking:
+        attempts.append(len(attempts))
+        if len(attempts) == 2:
+            raise error
+        return Breaking()
+
+    Breaking.opened = 0
+    report = CameraLoop(parser, open_camera, settings=LoopSettings(frames=9)).run()
+    assert report["reconnects"] >= 1
 
 
 def test_a_source_with_a_bug_ends_the_loop_with_its_error(parser: FaceParser) -> None:
@@ -477,9 +495,15 @@ def test_outputs_never_replace_their_source(tmp_path: Path, portrait: np.ndarray
     image, video = tmp_path / "in" / "000001.png", write_video(tmp_path / "v.mp4", 3)
     write_image(portrait, image)
     before = image.read_bytes(), video.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(video)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "masks.txt").symlink_to(video)
     for arguments, words in (
         (["--source", tmp_path / "in", "--save-masks", tmp_path / "in"], "the masks would be among the images"),
-        (["--source", image, "--save-masks", tmp_path / "in"], "already holds 1 PNG files"),
+        (["--source", image, "--save-masks", tmp_path / "in"], "the masks would be among the images"),
+        (["--source", tmp_path / "in" / "*.png", "--save-masks", tmp_path / "in"], "the masks would be among"),
+        (["--source", "demo", "--record", tmp_path / "link.mp4"], "a symbolic link"),
+        (["--source", "demo", "--save-masks", tmp_path / "linked"], "is a symbolic link"),
         (["--source", video, "--record", video], "would be recorded onto itself"),
     ):
         result = run_cli("webcam", "--headless", "--overwrite", *arguments)

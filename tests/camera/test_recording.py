@@ -163,6 +163,18 @@ def test_a_write_that_fails_ends_the_recording_and_not_the_loop(tmp_path: Path) 
     assert len(frames_of(out)) >= 30
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_limit_on_the_size_of_files_is_noticed(tmp_path: Path, suffix: str) -> None:
+    video = tmp_path / f"r{suffix}"
+    program = (
+        f"ulimit -f 40; exec {sys.executable} -m edge_segface webcam -s demo --headless --frames 90 --record {video}"
+    )
+    made = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert made.returncode == 1, made.stderr
+    assert f"the recording {video} ends after" in made.stderr
+    assert "File too large" in made.stderr
+
+
 def test_a_disk_that_fills_up_at_the_end_leaves_what_plays(tmp_path: Path) -> None:
     before = threading.active_count()
     recording = Recording(tmp_path / "r.mp4", 10, live=False)

@@ -26,7 +26,7 @@ from edge_segface.camera.sources import (
     open_source,
     size_from,
 )
-from edge_segface.camera.sources.base import redact_credentials
+from edge_segface.camera.sources.base import CREDENTIALS_VARIABLE, Credentials
 from edge_segface.camera.sources.gstreamer_process import GStreamerProcess
 from edge_segface.camera.sources.opencv import open_opencv_stream
 from edge_segface.camera.sources.pipelines import Pipeline, csi_pipelines, rtsp_pipelines, usb_pipeline, user_pipeline
@@ -276,10 +276,70 @@ def test_frame_size_is_parsed_and_checked() -> None:
             size_from(text)
 
 
-def test_credentials_are_removed_from_addresses() -> None:
-    for secret in ("me:secret", "me:p@ss", "me:p/w"):
-        assert redact_credentials(f"rtsp://{secret}@camera.local:554/x") == "rtsp://camera.local:554/x"
-    assert redact_credentials("http://camera.local/x") == "http://camera.local/x"
+def test_credentials_come_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("me:p@ss:w/d\n", encoding="utf-8")
+    monkeypatch.setenv(CREDENTIALS_VARIABLE, "you:other")
+    found = Credentials.load(tmp_path / "secret")
+    assert found == Credentials("me", "p@ss:w/d")
+    assert "p@ss" not in repr(found)
+    assert found.added_to("rtsp://camera:554/x") == "rtsp://me:p%40ss%3Aw%2Fd@camera:554/x"
+    assert found.added_to("rtsp://a:b@camera/x") == "rtsp://a:b@camera/x"
+    assert Credentials.load(None) == Credentials("you", "other")
+    monkeypatch.delenv(CREDENTIALS_VARIABLE)
+    assert Credentials.load(None) is None
+    for wrong in ("nobody", "", "a\nb:c"):
+        (tmp_path / "secret").write_text(wrong, encoding="utf-8")
+        with pytest.raises(SourceError, match="not USER:PASSWORD"):
+            Credentials.load(tmp_path / "secret")
+    with pytest.raises(SourceError, match="No such file"):
+        Credentials.load(tmp_path / "none")
+
+
+@needs_gstreamer
+@pytest.mark.parametrize(
+    "address",
+    [
+        'rtsp://x"!videotestsrc!filesink/location=owned',
+        "rtsp://x'!videotestsrc!filesink/location=owned",
+        "rtsp://x!videotestsrc!filesink!location=owned",
+        "rtsp://127.0.0.1:1/;videotestsrc!filesink",
+        'rtsp://127.0.0.1:1/\\"!videotestsrc!filesink',
+    ],
+)
+def test_an_address_is_never_parsed_as_a_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    process = GStreamerProcess(rtsp_pipelines(address)[-1], threading.Event())
+    elements = process_tree_arguments(process)
+    assert address not in elements
+    with pytest.raises(SourceError):
+        process.read_frame(5)
+    process.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_gstreamer
+def test_a_password_is_not_among_the_arguments_of_a_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/x"
+        process = GStreamerProcess(rtsp_pipelines(url)[-1], threading.Event())
+        assert "gst_program" in process_tree_arguments(process)
+        assert "secret" not in process_tree_arguments(process)
+        with pytest.raises(SourceError) as failure:
+            process.read_frame(0.5)
+        process.close()
+    assert "secret" not in str(failure.value)
+
+
+def process_tree_arguments(process: GStreamerProcess) -> str:
+    return Path(f"/proc/{process.popen.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+@pytest.mark.parametrize("address", ["rtsp://a b", "http://x/\n", "rtsp://" + "x" * 5000, "http://a\0b"])
+def test_addresses_with_spaces_and_control_characters_are_refused(address: str) -> None:
+    with pytest.raises(SourceError, match="not a valid address"):
+        open_source(address)
 
 
 def test_csi_pipelines_request_size_and_rate() -> None:
@@ -299,7 +359,8 @@ def test_rtsp_pipelines_try_hardware_first() -> None:
     pipelines = rtsp_pipelines("rtsp://x")
     names = [pipeline.name for pipeline in pipelines]
     assert names == ["hardware H264 by nvv4l2decoder", "hardware H265 by nvv4l2decoder", "software"]
-    assert all(pipeline.arguments[:2] == ("rtspsrc", "location=rtsp://x") for pipeline in pipelines)
+    assert all(pipeline.arguments[:2] == ("rtspsrc", "name=source") for pipeline in pipelines)
+    assert all(pipeline.properties == {"source": {"location": "rtsp://x"}} for pipeline in pipelines)
 
 
 def test_sink_of_a_user_pipeline_is_replaced() -> None:

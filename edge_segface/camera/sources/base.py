@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
+from edge_segface.documents import DocumentError, read_document
+from edge_segface.errors import SourceError
 from edge_segface.frames import UInt8Array
+
+CREDENTIALS_VARIABLE = "EDGE_SEGFACE_CREDENTIALS"
 
 
 class Source(Protocol):
@@ -36,8 +43,38 @@ class CameraRequest:
     size_wh: tuple[int, int] = (640, 480)
     fps: float = 30.0
     stop: threading.Event = field(default_factory=threading.Event)  # when set, stop waiting for a camera to open
+    credentials: Credentials | None = None  # of a network camera, if its address has none
 
 
-def redact_credentials(url: str) -> str:
-    """Return the address without user name and password, for messages."""
-    return re.sub(r"//.*@", "//", url)
+@dataclass(frozen=True)
+class Credentials:
+    """User name and password of a network camera."""
+
+    user: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Credentials:
+        """Parse USER:PASSWORD."""
+        user, colon, password = text.strip("\r\n").partition(":")
+        if not user or not colon or not text.strip("\r\n").isprintable():
+            raise SourceError("the credentials of a camera are not USER:PASSWORD", found=f"{len(text)} characters")
+        return cls(user, password)
+
+    @classmethod
+    def load(cls, path: Path | None) -> Credentials | None:
+        """Read the file, else the environment variable; return None if neither is given."""
+        if path is None:
+            given = os.environ.get(CREDENTIALS_VARIABLE)
+            return cls.parse(given) if given else None
+        try:
+            return cls.parse(read_document(path))
+        except DocumentError as error:
+            raise SourceError(f"cannot read the credentials in {path}", found=error) from error
+
+    def added_to(self, url: str) -> str:
+        """Return the address with the credentials, unless it has some."""
+        scheme, mark, rest = url.partition("://")
+        if "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]:
+            return url
+        return f"{scheme}{mark}{quote(self.user, safe='')}:{quote(self.password, safe='')}@{rest}"

@@ -6,7 +6,7 @@ import re
 import threading
 from pathlib import Path
 
-from edge_segface.camera.sources.base import CameraRequest, Source, redact_credentials
+from edge_segface.camera.sources.base import CameraRequest, Credentials, Source
 from edge_segface.camera.sources.demo import DemoSource
 from edge_segface.camera.sources.files import ImageSource, VideoSource, is_image_source
 from edge_segface.camera.sources.gstreamer import GstSource, has_element
@@ -14,6 +14,7 @@ from edge_segface.camera.sources.opencv import check_video_device, open_opencv_c
 from edge_segface.camera.sources.pipelines import csi_pipelines, rtsp_pipelines, usb_pipeline, user_pipeline
 from edge_segface.errors import SourceError, did_you_mean, first_line
 from edge_segface.frames import MAX_SIDE, MIN_SIDE
+from edge_segface.redaction import redact
 
 MAX_LENGTH = 1000  # characters of a file name or pattern
 GRAMMAR = "a number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, images, or demo"
@@ -29,10 +30,8 @@ def open_source(text: str, request: CameraRequest | None = None) -> Source:
         return GstSource("the pipeline", [pipeline], endless=False, stop=request.stop)
     if match := re.fullmatch(r"csi://(\d+)", text):
         return GstSource(f"CSI camera {match[1]}", csi_pipelines(int(match[1]), request), stop=request.stop)
-    if text.startswith(("rtsp://", "rtsps://")):
-        return open_rtsp(text, request.stop)
-    if text.startswith(("http://", "https://")):
-        return open_opencv_stream(text)
+    if text.startswith(("rtsp://", "rtsps://", "http://", "https://")):
+        return open_network(text, request)
     if match := re.fullmatch(r"(?:v4l2://)?/dev/video(\d+)|(\d+)", text):
         return open_usb(int(match[1] or match[2]), request)
     if not text or len(text) > MAX_LENGTH or ("://" in text and not text.startswith("file://")):
@@ -51,18 +50,26 @@ def open_usb(number: int, request: CameraRequest) -> Source:
     return open_opencv_camera(number, request)
 
 
+def open_network(url: str, request: CameraRequest) -> Source:
+    """Open a network camera or stream."""
+    if len(url) > MAX_LENGTH or not url.isprintable() or " " in url:
+        raise SourceError(f"{url[:80]!r} is not a valid address", remedy="write spaces in it as %20")
+    if credentials := request.credentials or Credentials.load(None):
+        url = credentials.added_to(url)
+    return open_rtsp(url, request.stop) if url.startswith("rtsp") else open_opencv_stream(url)
+
+
 def open_rtsp(url: str, stop: threading.Event) -> Source:
     """Open an RTSP stream with GStreamer, or with FFmpeg if GStreamer is not installed or fails."""
     try:
-        return GstSource(redact_credentials(url), rtsp_pipelines(url), stop=stop)
+        return GstSource(redact(url), rtsp_pipelines(url), stop=stop)
     except SourceError as gstreamer_error:
         if stop.is_set():
             raise
         try:
             return open_opencv_stream(url)
-        except SourceError as ffmpeg_error:
-            found = str(gstreamer_error).replace(url, redact_credentials(url))
-            raise SourceError(ffmpeg_error.what, found=found, remedy=ffmpeg_error.remedy) from gstreamer_error
+        except SourceError as error:
+            raise SourceError(error.what, found=gstreamer_error, remedy=error.remedy) from gstreamer_error
 
 
 def open_files(text: str) -> Source:

@@ -1,7 +1,7 @@
-"""A gst-launch-1.0 process that writes its frames into a pipe.
+"""A process that runs a GStreamer pipeline (gst_program.py) and writes its frames into a pipe.
 
 OpenCV from PyPI is built without GStreamer, and in a process of its own a driver that hangs or crashes cannot take
-this program down. No shell is involved: arguments are passed one by one.
+this program down.
 
 Frames arrive as YUV4MPEG because its header always carries the frame size, while `gst-launch-1.0 -v` does not always
 print the caps. Cameras and decoders deliver 4:2:0 anyway, which is half the bytes of BGR.
@@ -9,6 +9,7 @@ print the caps. Cameras and decoders deliver 4:2:0 anyway, which is half the byt
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +25,13 @@ from edge_segface.camera.sources.pipelines import Pipeline
 from edge_segface.camera.sources.y4m import FRAME_START, STREAM_START, I420Layout, fps_from_header, size_from_header
 from edge_segface.errors import SourceError
 from edge_segface.frames import UInt8Array
+from edge_segface.isolation import isolated_python
+from edge_segface.redaction import redact
 
 PIPE_BYTES = 1 << 20
 EXIT_S = 5.0  # for a process to exit after it has closed its pipe
 POLL_S = 0.1  # between checks for `stop` and for the timeout
-STATE_S = 2.0  # for gst-launch-1.0 to print whether the pipeline is live, which it does before the first frame
+STATE_S = 2.0  # for the program to print whether the pipeline is live, which it does before the first frame
 LIVE, NOT_LIVE = "Pipeline is live", "Pipeline is PREROLLING"
 OUTPUT_LINES = 60  # of the process's own output that are kept
 QUEUE = ["!", "queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0"]
@@ -46,8 +50,8 @@ class GStreamerProcess:
         sink = [*QUEUE, *(NEWEST_ONLY if leaky else []), *ENCODER, "!", "fdsink", f"fd={write_end}", "sync=false"]
         try:
             self.popen = subprocess.Popen(  # noqa: S603
-                ["gst-launch-1.0", *pipeline.arguments, *sink],  # noqa: S607
-                stdin=subprocess.DEVNULL,
+                isolated_python("edge_segface.camera.sources.gst_program"),
+                stdin=subprocess.PIPE,  # which stays open: when it closes, so does the pipeline
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_end,),
@@ -58,6 +62,7 @@ class GStreamerProcess:
             )
         finally:
             os.close(write_end)
+        self._send({"words": [*pipeline.arguments, *sink], "properties": pipeline.properties})
         self._pipe = open(read_end, "rb", buffering=0)  # noqa: SIM115
         self.fps = 30.0
         self._layout: I420Layout | None = None
@@ -99,8 +104,16 @@ class GStreamerProcess:
                 self.popen.kill()
                 self.popen.wait()
         self._output_reader.join(2)
-        if self.popen.stdout is not None:
-            self.popen.stdout.close()
+        for stream in (self.popen.stdin, self.popen.stdout):
+            if stream is not None:
+                with suppress(OSError):  # a pipe that the process has closed
+                    stream.close()
+
+    def _send(self, task: dict[str, Any]) -> None:
+        assert self.popen.stdin is not None
+        with suppress(OSError):  # a process that has ended already: reading its frames says why
+            self.popen.stdin.write(json.dumps(task) + "\n")
+            self.popen.stdin.flush()
 
     def _read_header(self) -> I420Layout:
         line = b""
@@ -146,7 +159,7 @@ class GStreamerProcess:
     def _collect_output(self) -> None:
         assert self.popen.stdout is not None
         for line in self.popen.stdout:
-            self._output.append(line.strip())
+            self._output.append(redact(line.strip()))
             if line.startswith((LIVE, NOT_LIVE)):
                 self._live = line.startswith(LIVE)
                 self._state_known.set()

@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_segface.camera.sources.base import CameraRequest, Source, redact_credentials
+from edge_segface.camera.sources.base import CameraRequest, Source
 from edge_segface.errors import SourceError
 from edge_segface.frames import UInt8Array
+from edge_segface.redaction import redact
 
 TIMEOUT_MS = 5000
 
@@ -78,7 +79,7 @@ class OpenCVSource:
 
 def open_opencv_stream(url: str, timeout_ms: int = TIMEOUT_MS) -> Source:
     """Open a network camera with the FFmpeg that is part of OpenCV."""
-    name = redact_credentials(url)
+    name = redact(url)
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
     capture = Capture(cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts))
     if (size_wh := capture.size_wh) is None:

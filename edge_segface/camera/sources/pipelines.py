@@ -1,9 +1,9 @@
-"""GStreamer pipelines for each kind of camera, as arguments of gst-launch-1.0."""
+"""GStreamer pipelines for each kind of camera, in the language of gst-launch-1.0."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_segface.camera.sources.base import CameraRequest
 from edge_segface.errors import SourceError
@@ -14,11 +14,15 @@ I420 = "video/x-raw,format=I420"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline without its sink: a name for messages, the elements it requires, and its arguments."""
+    """A pipeline without its sink: a name for messages, the elements it requires, and its arguments.
+
+    GStreamer parses the arguments; `properties` of named elements, such as an address, are set without being parsed.
+    """
 
     name: str
     elements: tuple[str, ...]
     arguments: tuple[str, ...]
+    properties: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def user_pipeline(text: str) -> Pipeline:
@@ -26,7 +30,7 @@ def user_pipeline(text: str) -> Pipeline:
     try:
         arguments = shlex.split(text)
     except ValueError as error:
-        raise SourceError(f"cannot parse gst:{text}", found=error, remedy="close its quotes") from error
+        raise SourceError(f"cannot parse gst:{text[:200]}", found=error, remedy="close its quotes") from error
     if "!" in arguments:
         last = len(arguments) - arguments[::-1].index("!")
         if arguments[last : last + 1] and arguments[last] in SINKS:
@@ -60,7 +64,8 @@ def usb_pipeline(number: int, request: CameraRequest) -> Pipeline:
 
 def rtsp_pipelines(url: str) -> list[Pipeline]:
     """An RTSP stream, decoded by the hardware of Jetson boards if possible, otherwise in software."""
-    source = ("rtspsrc", f"location={url}", "latency=100", "protocols=tcp")
+    source = ("rtspsrc", "name=source", "latency=100", "protocols=tcp")
+    properties = {"source": {"location": url}}
     decoder = ("nvv4l2decoder", "enable-max-performance=1", "!", "nvvidconv", "!", I420)
     return [
         *(
@@ -68,10 +73,11 @@ def rtsp_pipelines(url: str) -> list[Pipeline]:
                 f"hardware {codec.upper()} by nvv4l2decoder",
                 ("nvv4l2decoder", "nvvidconv"),
                 (*source, "!", f"rtp{codec}depay", "!", f"{codec}parse", "!", *decoder),
+                properties,
             )
             for codec in ("h264", "h265")
         ),
-        Pipeline("software", ("rtspsrc",), (*source, "!", "decodebin")),
+        Pipeline("software", ("rtspsrc",), (*source, "!", "decodebin"), properties),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
+from edge_segface.camera.viewer.connections import Listener
 from edge_segface.errors import SinkError
 
 
@@ -31,12 +32,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def bind_socket(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> Listener:
     """Return a socket bound to the address; port 0 takes any free port."""
     bound = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
+        bound = Listener(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, UnicodeError) as error:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from edge_segface.camera.viewer.message import packed
 
+MAX_VIEWERS = 64
 QUIET_S = 1.0  # after this time without a result, viewers get a `quiet` message
 Content = Callable[[], dict[str, Any]]
+
+
+class Connection(Protocol):
+    """The connection of a viewer. `paused_at_s` is when it stopped taking what is sent, on the monotonic clock."""
+
+    paused_at_s: float | None
+
+    def abort(self) -> None: ...
 
 
 class Broadcast:
@@ -17,10 +26,13 @@ class Broadcast:
 
     `hello` and `quiet` return the content of the messages of those kinds. `publish` and `end` may be called from any
     thread; everything else runs in the server's event loop.
+
+    Of more than `MAX_VIEWERS`, the one goes that has taken nothing for the longest time, or else the first that came:
+    viewers that only stay connected cannot lock anybody out.
     """
 
     def __init__(self, hello: Content, quiet: Content) -> None:
-        self.viewers = 0
+        self._viewers: dict[object, Connection | None] = {}  # in the order in which they came
         self._hello, self._quiet = hello, quiet
         self._message = b""
         self._number = 0
@@ -37,11 +49,17 @@ class Broadcast:
         self._ended = True
         self._call_in_loop(self._announce)
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    @property
+    def viewers(self) -> int:
+        return len(self._viewers)
+
+    async def messages(self, connection: Connection | None = None) -> AsyncIterator[bytes]:
         """Yield a greeting, the newest message each time one viewer has taken the one before, and a farewell."""
         self._loop = asyncio.get_running_loop()
         self._changed = self._changed or asyncio.Event()
-        self.viewers += 1
+        self._make_room()
+        viewer = object()
+        self._viewers[viewer] = connection
         sent = self._number
         try:
             yield packed({"kind": "hello", **self._hello()})
@@ -54,7 +72,19 @@ class Broadcast:
                 yield self._message
             yield packed({"kind": "ended", **self._quiet()})
         finally:
-            self.viewers -= 1
+            self._viewers.pop(viewer, None)
+
+    def _make_room(self) -> None:
+        while len(self._viewers) >= MAX_VIEWERS:
+            paused_at_s = {
+                viewer: connection.paused_at_s
+                for viewer, connection in self._viewers.items()
+                if connection is not None and connection.paused_at_s is not None
+            }
+            goes = min(paused_at_s, key=paused_at_s.__getitem__) if paused_at_s else next(iter(self._viewers))
+            connection = self._viewers.pop(goes)
+            if connection is not None:
+                connection.abort()
 
     async def _wait(self) -> bool:
         """Wait for a change, at most `QUIET_S`."""

@@ -5,12 +5,15 @@ Only loopback is open to everyone; other addresses need the token in the printed
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +21,21 @@ from edge_segface.camera.result import FrameResult
 from edge_segface.camera.viewer.access import AccessControl
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address, url_host
 from edge_segface.camera.viewer.broadcast import Broadcast
+from edge_segface.camera.viewer.connections import (
+    CONNECTION,
+    DESCRIPTORS_SHARE,
+    MAX_CONNECTIONS,
+    Listener,
+    OncePerWhile,
+    protocol_class,
+)
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo, encode_message
 from edge_segface.draw import FADE, TINTED_PARTS
 from edge_segface.errors import SinkError
 from edge_segface.extras import check_extra
+from edge_segface.files import read_file
 from edge_segface.labels import LabelSpace
+from edge_segface.redaction import redact
 
 if TYPE_CHECKING:
     import uvicorn
@@ -31,9 +44,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 PAGE = Path(__file__).parent / "page.html"
-MAX_VIEWERS = 64
 MAX_FPS = 30.0
 START_TIMEOUT_S = 10.0
+MOST_HEADER_BYTES = 1 << 14
+MOST_PEM_BYTES = 1 << 20
 LAG_S = 1.0  # by which a result may come after the message that the camera failed
 
 
@@ -53,18 +67,23 @@ class PageSink:
         space: LabelSpace,
         info: Callable[[], StreamInfo] | None = None,
         messages: LastMessage | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         host, port = parse_address(address)
         check_extra("viewer", "the web page", "starlette", "uvicorn")
+        if tls is not None:
+            tls.check()
         self._socket = bind_socket(host, port)
         port = self._socket.getsockname()[1]
         self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
-        self.url = f"http://{url_host(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://{url_host(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
         self._space, self._info, self._messages = space, info, messages
         self._shown_s = math.inf
         self._broadcast = Broadcast(self._hello, self._quiet)
-        self._server = make_server(make_app(self._broadcast, self.token, cookie=f"edge_segface_{port}"))
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="viewer", daemon=True)
+        app = make_app(self._broadcast, self.token, cookie=f"edge_segface_{port}", secure=tls is not None)
+        self._server = make_server(app, self._socket, tls)
+        self._thread = threading.Thread(target=self._serve, name="viewer", daemon=True)
         self._thread.start()
         self._wait_for_start()
         self._next_s = 0.0
@@ -75,6 +94,8 @@ class PageSink:
 
     def show(self, result: FrameResult) -> None:
         """Send a result, at most `MAX_FPS` times a second, if anybody is looking."""
+        if not self._thread.is_alive():
+            raise SinkError(f"the page at {redact(self.url)} has ended")
         self._shown_s = now = time.monotonic()
         if self._broadcast.viewers and now >= self._next_s:
             self._next_s = max(self._next_s + 1 / MAX_FPS, now - 1 / MAX_FPS)
@@ -85,6 +106,9 @@ class PageSink:
         self._server.should_exit = True
         self._thread.join(5)
         self._socket.close()
+
+    def _serve(self) -> None:
+        asyncio.run(self._server.serve([self._socket]))
 
     def _hello(self) -> dict[str, Any]:
         return {**self._stream(), "classes": class_list(self._space), "fade": FADE}
@@ -104,17 +128,64 @@ class PageSink:
             raise SinkError(f"the page at {self.url} did not start")
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
+@dataclass(frozen=True)
+class TlsFiles:
+    """A certificate and its private key, in PEM files."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Raise unless both can be used."""
+        try:
+            for path in (self.certificate, self.key):
+                read_file(path, MOST_PEM_BYTES)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password=lambda: "")
+        except (OSError, ValueError) as error:  # of files, and of what is in them
+            raise SinkError(
+                f"cannot serve with {self.certificate} and {self.key}", found=getattr(error, "strerror", None) or error,
+                remedy="give a certificate and its private key without a passphrase, in PEM",
+            ) from error  # fmt: skip
+
+
+def make_server(app: ASGIApp, listener: Listener, tls: TlsFiles | None) -> uvicorn.Server:
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    most_descriptors = descriptor_limit()
+    listener.most = min(MAX_CONNECTIONS, max(8, most_descriptors // DESCRIPTORS_SHARE))
+    config = uvicorn.Config(
+        app,
+        http=protocol_class(listener),
+        ws="none",
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        server_header=False,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else str(tls.key),
+    )
+    for name in ("uvicorn.error", "asyncio"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, OncePerWhile) for one in logger.filters):
+            logger.addFilter(OncePerWhile())
     return uvicorn.Server(config)
 
 
-def make_app(broadcast: Broadcast, token: str | None, cookie: str) -> ASGIApp:
+def descriptor_limit() -> int:
+    """Return how many files and connections the process may open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 512
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def make_app(broadcast: Broadcast, token: str | None, cookie: str, *, secure: bool = False) -> ASGIApp:
     """Return the web app: the page at `/`, the results at `/stream`."""
     from starlette.applications import Starlette
-    from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
+    from starlette.responses import HTMLResponse, StreamingResponse
     from starlette.routing import Route
 
     html = PAGE.read_text(encoding="utf-8")
@@ -123,18 +194,17 @@ def make_app(broadcast: Broadcast, token: str | None, cookie: str) -> ASGIApp:
         nonce = secrets.token_urlsafe(16)
         headers = {
             "Content-Security-Policy": content_security_policy(nonce),
-            "Referrer-Policy": "no-referrer",
             "Cache-Control": "no-store",
         }
         return HTMLResponse(html.replace("{{nonce}}", nonce), headers=headers)
 
-    async def stream(_: Request) -> Response:
-        if broadcast.viewers >= MAX_VIEWERS:
-            return PlainTextResponse("too many viewers", 503)
+    async def stream(request: Request) -> Response:
+        messages = broadcast.messages(request.scope.get(CONNECTION))
         headers = {"Cache-Control": "no-store"}
-        return StreamingResponse(broadcast.messages(), media_type="application/octet-stream", headers=headers)
+        return StreamingResponse(messages, media_type="application/octet-stream", headers=headers)
 
-    return AccessControl(Starlette(routes=[Route("/", page), Route("/stream", stream)]), token, cookie)
+    routes = [Route("/", page), Route("/stream", stream)]
+    return AccessControl(Starlette(routes=routes), token, cookie, secure=secure)
 
 
 def content_security_policy(nonce: str) -> str:

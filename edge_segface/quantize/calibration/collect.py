@@ -31,6 +31,7 @@ from edge_segface.quantize.calibration.choose import Candidate, choose, make_can
 from edge_segface.quantize.calibration.definition import Definition
 from edge_segface.quantize.calibration.report import contact_sheet, report_text
 from edge_segface.quantize.calibration.sources import LabelledCrop, frames_of, from_dataset, from_frames
+from edge_segface.redaction import redact
 from edge_segface.spec import ModelSpec
 
 
@@ -69,10 +70,15 @@ def calibrate(
         origin, labelled_by = f"{dataset.kind} {dataset.root.name} {dataset.split}", "the dataset"
     else:
         crops = from_frames(frames_of(source, seconds, every, progress=progress), parser)
-        origin, labelled_by = Path(source).name, parser.spec.name
+        origin, labelled_by = origin_of(source), parser.spec.name
     calibration = collect(crops, parser.spec, definition, source=origin, labelled_by=labelled_by)
     report = report_text(calibration, parser.space)
     return CalibrationResult(calibration, report, _write(calibration, report, out))
+
+
+def origin_of(source: str) -> str:
+    """Return what a set records of its source: a file's name without its folders, an address without its secrets."""
+    return redact(source) if ":" in source else Path(source).name
 
 
 def collect(
