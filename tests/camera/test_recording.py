@@ -166,10 +166,9 @@ def test_a_write_that_fails_ends_the_recording_and_not_the_loop(tmp_path: Path) 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_a_limit_on_the_size_of_files_is_noticed(tmp_path: Path, suffix: str) -> None:
     video = tmp_path / f"r{suffix}"
-    program = (
-        f"ulimit -f 40; exec {sys.executable} -m edge_segface webcam -s demo --headless --frames 90 --record {video}"
-    )
-    made = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    command = f"{sys.executable} -m edge_segface webcam -s demo --headless --frames 90 --record {video}"
+    shell = ["bash", "-c", f"ulimit -f 40; exec {command}"]
+    made = subprocess.run(shell, capture_output=True, text=True, timeout=120, check=False)
     assert made.returncode == 1, made.stderr
     assert f"the recording {video} ends after" in made.stderr
     assert "File too large" in made.stderr

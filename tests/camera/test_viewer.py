@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import logging
 import re
+import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -15,8 +18,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -30,9 +34,12 @@ from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.session import stream_info
 from edge_segface.camera.sources import DemoSource
+from edge_segface.camera.viewer import connections
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address
+from edge_segface.camera.viewer.broadcast import MAX_VIEWERS
+from edge_segface.camera.viewer.connections import OncePerWhile
 from edge_segface.camera.viewer.message import MAX_WIDTH, LastMessage, StreamInfo, encode_message, finite
-from edge_segface.camera.viewer.server import PageSink
+from edge_segface.camera.viewer.server import PageSink, TlsFiles
 from edge_segface.compositing import open_backdrop
 from edge_segface.errors import SinkError
 from edge_segface.face.parser import FaceParser
@@ -256,6 +263,130 @@ def test_loopback_is_open_under_names_of_this_machine_only(page: PageSink) -> No
     assert status_of(page, "/nothing") == 404
 
 
+@pytest.mark.parametrize("host", ["", "a b", "127.0.0.1:8080@evil", "localhost:port", "localhost/x", "[::1", "\xe9"])
+def test_a_malformed_host_is_refused(page: PageSink, host: str) -> None:
+    assert status_of(page, "/", Host=host) in (400, 403)
+
+
+def test_other_sites_may_link_to_the_page_but_load_nothing(page: PageSink) -> None:
+    link = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for site in ("cross-site", "same-site"):
+        assert status_of(page, "/stream", **{"Sec-Fetch-Site": site}) == 403
+        assert (
+            status_of(page, "/", **{"Sec-Fetch-Site": site, "Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate"})
+            == 403
+        )
+        assert status_of(page, "/", **{"Sec-Fetch-Site": site, **link}) == 200
+    for site in ("same-origin", "none"):
+        assert status_of(page, "/", **{"Sec-Fetch-Site": site}) == 200
+
+
+def test_every_answer_forbids_other_uses(page: PageSink) -> None:
+    for path, host in (("/", "localhost"), ("/nothing", "localhost"), ("/", "evil.example")):
+        headers = connect(page, path, Host=host).getresponse().headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_a_websocket_is_refused(page: PageSink) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "x" * 22,
+        "Sec-WebSocket-Version": "13",
+    }
+    assert status_of(page, "/stream", **upgrade) == 403
+
+
+def test_silent_connections_lock_nobody_out(page: PageSink) -> None:
+    port = urlparse(page.url).port or 0
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        assert before < 2 * 400 + 100  # both ends of these connections are in this process
+        viewer = Viewer(page, count=3)
+        show_until(page, lambda: not viewer.is_alive())
+        assert len(viewer.frames) == 3
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_viewers_who_take_nothing_make_room(page: PageSink) -> None:
+    port = urlparse(page.url).port or 0
+    greedy = []
+    for _ in range(MAX_VIEWERS + 6):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        greedy.append(connection)
+    try:
+        wait_for(lambda: page.viewers == MAX_VIEWERS)
+        viewer = Viewer(page, count=3)
+        show_until(page, lambda: not viewer.is_alive())
+        assert len(viewer.frames) == 3
+    finally:
+        for connection in greedy:
+            connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: local", b"\x16\x03\x01"])
+def test_whoever_does_not_finish_a_request_is_cut_off(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(connections, "HEADER_S", 0.3)
+    page = PageSink("127.0.0.1:0", CELEBAMASK19)
+    try:
+        with socket.create_connection(("127.0.0.1", urlparse(page.url).port or 0), timeout=10) as connection:
+            connection.sendall(sent)
+            with suppress(ConnectionResetError):
+                while connection.recv(4096):
+                    pass
+    finally:
+        page.close()
+
+
+def test_whoever_does_not_take_an_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WRITE_S", 0.5)
+    page = PageSink("127.0.0.1:0", CELEBAMASK19)
+    try:
+        with socket.create_connection(("127.0.0.1", urlparse(page.url).port or 0)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            wait_for(lambda: page.viewers == 1)
+            show_until(page, lambda: page.viewers == 0)
+    finally:
+        page.close()
+
+
+def test_a_flood_of_log_records_is_one_line() -> None:
+    once = OncePerWhile()
+    record = logging.makeLogRecord({"msg": "x"})
+    assert [once.filter(record) for _ in range(5)] == [True, False, False, False, False]
+
+
+def test_the_page_by_https(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    make += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    page = PageSink("127.0.0.1:0", CELEBAMASK19, tls=TlsFiles(certificate, key))
+    try:
+        assert page.url.startswith("https://")
+        context = ssl.create_default_context(cafile=str(certificate))
+        connection = HTTPSConnection("localhost", urlparse(page.url).port or 0, context=context, timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+    finally:
+        page.close()
+    for wrong in (
+        TlsFiles(key, certificate),
+        TlsFiles(certificate, tmp_path / "none"),
+        TlsFiles(certificate, tmp_path),
+    ):
+        with pytest.raises(SinkError, match=r"cannot serve with .*in PEM"):
+            PageSink("127.0.0.1:0", CELEBAMASK19, tls=wrong)
+
+
 def test_page_loads_nothing_from_elsewhere(page: PageSink) -> None:
     answer = connect(page, "/").getresponse()
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -288,7 +419,7 @@ def test_address_is_parsed_and_checked() -> None:
     assert parse_address(":8080") == ("127.0.0.1", 8080)
     assert parse_address("[::1]:80") == ("::1", 80)
     assert parse_address("board.local:80") == ("board.local", 80)
-    for text in ("", "x", "host:", "1:99999", "host:-1"):
+    for text in ("", "x", "host:", "1:99999", "host:-1", "1:" + "9" * 5000):
         with pytest.raises(SinkError, match="cannot serve at .*HOST:PORT"):
             parse_address(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 from edge_segface.camera.viewer.connections import Listener
@@ -12,7 +13,7 @@ from edge_segface.errors import SinkError
 def parse_address(text: str) -> tuple[str, int]:
     """Parse `HOST:PORT`, `:PORT` or `PORT`; the default host is 127.0.0.1."""
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not 0 <= int(port) <= 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise SinkError(f"cannot serve at {text!r}", remedy="type HOST:PORT, for example 127.0.0.1:8080")
     return host.strip("[]") or "127.0.0.1", int(port)
 
