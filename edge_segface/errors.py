@@ -21,7 +21,12 @@ class EdgeSegfaceError(Exception):
             text += f" (found: {self.found})"
         if remedy:
             text += f"; {self.remedy}"
-        super().__init__(" ".join(text.split()))
+        super().__init__(printable(" ".join(text.split())))
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters and the bytes of names that are not UTF-8 written as escapes."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 class ImageError(EdgeSegfaceError):

@@ -6,6 +6,7 @@ downloaded (`segface-mobilenet-celeb-512`), a checkpoint, an ONNX file, an OpenV
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -73,7 +74,7 @@ def resolve(model: str | Path) -> ModelFile:
             raise ModelError(f"{name} has not been downloaded", remedy=f"run: edge-segface fetch {name}")
     elif name in BUNDLED:
         path = BUNDLED[name]
-    elif not path.suffix and path.name == name and not path.exists():
+    elif not path.suffix and path.name == name and not os.path.exists(path):
         raise ModelError(
             f"no bundled model is called {name!r}",
             remedy=f"{did_you_mean(name, (*BUNDLED, *SOURCES))}choose one of {', '.join((*BUNDLED, *SOURCES))}, "
@@ -87,8 +88,9 @@ def resolve(model: str | Path) -> ModelFile:
             remedy=f"give a file ending in {', '.join(FORMATS)}",
         )
     found = ModelFile(name, path, FORMATS[suffix])
-    if found.is_checkpoint and not path.is_file():
-        raise ModelError(f"{path} does not exist", remedy="check the path")
+    if found.is_checkpoint and not os.path.isfile(path):
+        what = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise ModelError(f"{path} {what}", remedy="check the path")
     return found
 
 
@@ -97,7 +99,7 @@ def resolve_checkpoint(model: str | Path) -> Path:
     if str(model) in SOURCES:
         return resolve(model).path
     path = Path(model)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"{path} does not exist", remedy="check the path")
     return path
 

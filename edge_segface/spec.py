@@ -49,6 +49,7 @@ class ModelSpec:
     f1_drop: dict[str, float] | None = None  # class name -> F1 lost by lower precision, if measured
     kept: dict[str, str] | None = None  # layers kept in floating point -> reason
     f1_size: int | None = None  # input size at which the F1 of the weights was measured
+    sealed: bool = False  # whether the file carries a checksum (see seal.py)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
 
 MOST_THREADS = 256
+MOST_BYTES = 1 << 30  # of a model file
 
 
 class Engine(Protocol):
@@ -79,10 +81,15 @@ def check_tensors(found: list[tuple[str, str, list[int]]], spec: ModelSpec, path
 def check_model_file(path: Path) -> None:
     if path.is_dir():
         raise ModelError(f"{path} is a folder, not a model", found="a folder", remedy="name the file in it")
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelError(f"{path} does not exist", remedy="check the path, or name a bundled model such as edge-256")
-    if path.stat().st_size == 0:
+    if not path.is_file():
+        raise ModelError(f"{path} is not a regular file", remedy="copy the model into a file")
+    size = path.stat().st_size
+    if size == 0:
         raise ModelError(f"{path} is empty", found="0 bytes", remedy="copy or export it again")
+    if size > MOST_BYTES:
+        raise ModelError(f"{path} is larger than any model of ours", found=f"{size >> 20} MB", remedy="check the path")
 
 
 def check_threads(threads: int | None) -> int:

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from edge_segface.engine.base import check_has_labels, check_images, check_model_file, check_tensors, check_threads
 from edge_segface.errors import ModelError, first_line
 from edge_segface.frames import UInt8Array
+from edge_segface.seal import check_is_sealed, check_seal
 from edge_segface.spec import ModelSpec
 
 TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
@@ -39,7 +40,7 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = check_threads(threads)
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         wanted = _provider(provider)
-        session = open_session(path, options, [wanted])
+        session, self.spec = open_model(path, options, [wanted])
         if (used := session.get_providers()[0]) != wanted:
             raise ModelError(
                 f"ONNX Runtime {ort.__version__} could not start its {provider} provider",
@@ -47,7 +48,6 @@ class OnnxRuntimeEngine:
                 remedy="install the libraries it needs, or use provider cpu",
             )
         self._session: ort.InferenceSession | None = session
-        self.spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path)
         items = (*session.get_inputs(), *session.get_outputs())
         check_tensors([(item.name, TYPES.get(item.type, item.type), item.shape[1:]) for item in items], self.spec, path)
         self.description = f"ONNX Runtime {ort.__version__}, {provider}, {threads or 'all'} threads"
@@ -89,7 +89,19 @@ def spec_of(path: Path) -> ModelSpec:
     """Return the specification inside an ONNX file without preparing it for inference."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ModelSpec.from_metadata(open_session(path, options).get_modelmeta().custom_metadata_map, path)
+    return open_model(path, options)[1]
+
+
+def open_model(
+    path: Path, options: ort.SessionOptions, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> tuple[ort.InferenceSession, ModelSpec]:
+    """Open a file whose checksum is right, and read its specification."""
+    check_model_file(path)
+    is_sealed = check_seal(path)
+    session = open_session(path, options, providers)
+    spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path)
+    check_is_sealed(path, is_sealed=is_sealed, expected=spec.sealed)
+    return session, spec
 
 
 def installed() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -17,6 +17,7 @@ from edge_segface.export.deploy import DeployGraph
 from edge_segface.export.parity import FULL, HALVES, Parity, check_parity
 from edge_segface.files import atomic_write
 from edge_segface.model.checkpoint import Weights
+from edge_segface.seal import sealed_onnx
 from edge_segface.spec import ModelSpec, check_size
 
 OUTPUTS = {"labels": ("labels",), "logits": ("logits",), "both": ("labels", "logits")}
@@ -48,7 +49,7 @@ def export_onnx(
         )
     stored = ", weights in 16 bits" if half_weights else ""
     made_by = f"edge-segface {__version__}, torch {torch.__version__}{stored}"
-    spec = weights.spec(out.stem, size, OUTPUTS[outputs], made_by)
+    spec = replace(weights.spec(out.stem, size, OUTPUTS[outputs], made_by), sealed=True)
     with atomic_write(out) as temporary:
         write_graph(DeployGraph(weights.model, size, spec.outputs), size, spec.outputs, temporary)
         model = onnx.load(temporary)
@@ -56,7 +57,7 @@ def export_onnx(
             store_weights_as_half(model)
         helper.set_model_props(model, spec.metadata())
         onnx.checker.check_model(model, full_check=True)
-        onnx.save(model, temporary)
+        temporary.write_bytes(sealed_onnx(model.SerializeToString()))
         parity = check_parity(temporary, weights, HALVES if half_weights else FULL)
     return ExportedModel(out, spec, parity)
 

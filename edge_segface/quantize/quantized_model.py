@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -13,9 +13,10 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, helper
 
 from edge_segface.errors import ModelError, QuantizeError
-from edge_segface.files import atomic_write
+from edge_segface.files import write_bytes
 from edge_segface.quantize.graph_edit import with_stored_fp32, with_stored_int8
 from edge_segface.quantize.lint import lint
+from edge_segface.seal import sealed_onnx
 from edge_segface.spec import ModelSpec
 
 
@@ -35,9 +36,8 @@ class QuantizedModel:
                 "TensorRT would reject the quantized file", found="; ".join(map(str, findings[:3])),
                 remedy="please report this with the version of nvidia-modelopt",
             )  # fmt: skip
-        helper.set_model_props(model, self.spec.metadata())
-        with atomic_write(path) as temporary:
-            onnx.save(model, temporary)
+        helper.set_model_props(model, replace(self.spec, sealed=True).metadata())
+        write_bytes(sealed_onnx(model.SerializeToString()), path)
 
 
 @contextmanager

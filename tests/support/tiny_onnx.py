@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_segface.labels import CELEBAMASK19
+from edge_segface.seal import sealed_onnx
 from edge_segface.spec import ModelSpec
 
 
@@ -38,7 +38,8 @@ def write_tiny_onnx(path: Path, size: int = 128, only_batch: int | None = None) 
         training_data="none",
         weights_licence="MIT",
         made_by="a test",
+        sealed=True,
     )
     helper.set_model_props(model, spec.metadata())
-    onnx.save(model, path)
+    path.write_bytes(sealed_onnx(model.SerializeToString()))
     return path

@@ -6,18 +6,18 @@ import os
 
 from rich.console import Console
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(markup=False, highlight=False, soft_wrap=True)  # without markup: names may contain brackets
+stderr = Console(markup=False, stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
     """Print a result."""
-    stdout.print(text, markup=False)
+    stdout.print(text)
 
 
 def warn(text: str) -> None:
     """Print a note or a warning to stderr."""
-    stderr.print(text, markup=False)
+    stderr.print(text)
 
 
 def only_first_process_prints() -> None:

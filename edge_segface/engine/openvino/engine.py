@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from edge_segface.engine.openvino.layout import optimise_for_openvino
 from edge_segface.errors import MissingExtra, ModelError, first_line
 from edge_segface.files import write_bytes
 from edge_segface.frames import UInt8Array
+from edge_segface.seal import check_is_sealed, check_seal, sealed_xml
 from edge_segface.spec import METADATA_KEY, ModelSpec
 
 if TYPE_CHECKING:
@@ -137,9 +139,9 @@ def copy_results(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
 def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
     """Read one of our .onnx files, or an .xml made from one, with its specification."""
     check_model_file(path)
-    spec = (
-        spec_of(path) if path.suffix.lower() == ".onnx" else None
-    )  # read by ONNX Runtime, which also reports what is wrong with the file
+    is_xml = path.suffix.lower() == ".xml"
+    is_sealed = check_seal(path)
+    spec = None if is_xml else spec_of(path)  # read by ONNX Runtime, which also reports what is wrong with the file
     try:
         model = core.read_model(path)
     except RuntimeError as error:
@@ -151,6 +153,7 @@ def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
     if spec is None:
         there = model.has_rt_info(SPEC_PATH)
         spec = ModelSpec.from_metadata({METADATA_KEY: model.get_rt_info(SPEC_PATH).astype(str)} if there else {}, path)
+        check_is_sealed(path, is_sealed=is_sealed, expected=spec.sealed)
     tensors = [
         (port.get_any_name(), port.get_element_type().to_dtype().name, [_side(side) for side in port.partial_shape][1:])
         for port in (*model.inputs, *model.outputs)
@@ -165,14 +168,15 @@ def save_xml(model: Path, out: Path) -> None:
     """
     core = open_core()
     content, spec = read_model(core, model)
-    content.set_rt_info(spec.metadata()[METADATA_KEY], SPEC_PATH)
+    content.set_rt_info(replace(spec, sealed=True).metadata()[METADATA_KEY], SPEC_PATH)
     import openvino as ov
 
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.xml"
         ov.save_model(content, made, compress_to_fp16=False)
-        write_bytes(made.with_suffix(".bin").read_bytes(), out.with_suffix(".bin"))
-        write_bytes(made.read_bytes(), out)
+        weights = made.with_suffix(".bin").read_bytes()
+        write_bytes(weights, out.with_suffix(".bin"))
+        write_bytes(sealed_xml(made.read_bytes(), weights), out)
 
 
 def open_core() -> ov.Core:
