@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test test-all lint format docs dist weights bench clean
+.PHONY: demo test test-all fuzz lint format docs dist weights bench clean
 
 demo: .venv/base
 	$(BIN)/edge-segface demo
@@ -13,6 +13,14 @@ test: .venv/dev
 
 test-all: .venv/dev
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Bad inputs against the command line, then each fuzz target for SECONDS. Atheris needs Python 3.11 to 3.13 on Linux.
+SECONDS ?= 60
+fuzz: .venv/dev
+	$(BIN)/python -m tests.fuzz.run --cases $(or $(CASES),1000) --seed $(or $(SEED),1)
+	$(UV) atheris
+	$(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print("\n".join(TARGETS))' | while read -r target; do \
+	    $(BIN)/python -m tests.fuzz.atheris_main "$$target" -max_total_time=$(SECONDS) || exit 1; done
 
 lint: .venv/dev
 	$(BIN)/ruff check .

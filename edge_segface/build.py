@@ -6,6 +6,7 @@ Each step's result is stored beside the engine, and reused if it was made from t
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -242,7 +243,7 @@ class _Build:
 
 def _is_made_from(path: Path, source: Path, calibration: Path | None) -> bool:
     spec = _existing_spec(path)
-    if spec is None or not source.exists() or spec.parent_sha256 != sha256_of(source):
+    if spec is None or not os.path.exists(source) or spec.parent_sha256 != sha256_of(source):
         return False
     if spec.precision != "int8" or calibration is None:
         return True
@@ -253,7 +254,7 @@ def _is_made_from(path: Path, source: Path, calibration: Path | None) -> bool:
 
 def _existing_spec(path: Path) -> ModelSpec | None:
     """Return the specification of an existing file of ours, else None."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         return spec_of(path)

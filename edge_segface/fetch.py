@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def fetch(name: str, sha256: str | None = None) -> Fetched:
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise FetchError("a sha256 has 64 hexadecimal digits", found=sha256, remedy="copy it again")
     target, record_path = path_of(name), path_of(name).with_suffix(".json")
-    if target.exists():
+    if os.path.exists(target):
         record = _record(record_path)
         expected = sha256 or record.get("sha256")
         actual = sha256_of(target)
@@ -101,9 +102,9 @@ def _append_rest(url: str, part: Path, size: int | None, shown_as: str) -> None:
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-    if size is not None and part.exists() and part.stat().st_size > size:
+    if size is not None and os.path.exists(part) and part.stat().st_size > size:
         part.unlink()
-    with open(part, "r+b" if part.exists() else "w+b") as file:
+    with open(part, "r+b" if os.path.exists(part) else "w+b") as file:
         there = file.seek(0, 2)
         http_get(
             url,
@@ -116,7 +117,7 @@ def _append_rest(url: str, part: Path, size: int | None, shown_as: str) -> None:
 
 
 def _record(path: Path) -> dict[str, str]:
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     try:
         record = read_json(path)

@@ -91,8 +91,8 @@ def check_place(target: Path) -> None:
 
 def check_target(target: Path) -> None:
     """Create the folder of a file; raise if something that is not a regular file is in its place."""
-    if target.exists() and not target.is_file():
-        found = "a folder" if target.is_dir() else "not a regular file"
+    if os.path.exists(target) and not os.path.isfile(target):
+        found = "a folder" if os.path.isdir(target) else "not a regular file"
         raise OutputError(f"cannot write {target}", found=found, remedy="name a file")
     make_folder(target.parent)
 
@@ -100,7 +100,7 @@ def check_target(target: Path) -> None:
 def size_mb(model: Path) -> float:
     """Return the size of a model in MB: of an .xml of OpenVINO together with the .bin that holds its weights."""
     files = [model, model.with_suffix(".bin")] if model.suffix.lower() == ".xml" else [model]
-    return sum(file.stat().st_size for file in files if file.exists()) / 1e6
+    return sum(file.stat().st_size for file in files if os.path.exists(file)) / 1e6
 
 
 def write_text(text: str, target: Path) -> None:

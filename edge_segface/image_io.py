@@ -194,17 +194,17 @@ def check_is_no_other_kind(text: str) -> None:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and os.path.isfile(path)
 
 
 def _matches(text: str, path: Path) -> tuple[list[Path], str]:
-    if path.is_dir():
+    if os.path.isdir(path):
         images = sorted(item for item in path.iterdir() if _is_image(item))
         return images, f"it should contain {', '.join(sorted(SUFFIXES))} files"
-    if path.exists() or not any(sign in text for sign in "*?["):
+    if os.path.exists(path) or not any(sign in text for sign in "*?["):
         return [path], ""
     pattern = text.removeprefix(path.anchor)
-    return sorted(match for match in Path(path.anchor).glob(pattern) if match.is_file()), "check the pattern"
+    return sorted(match for match in Path(path.anchor).glob(pattern) if os.path.isfile(match)), "check the pattern"
 
 
 def is_truncated(content: bytes) -> bool:

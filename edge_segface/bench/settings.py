@@ -10,6 +10,7 @@ from edge_segface.bench.interleave import PAUSE_S, WARM_UP_ROUNDS
 from edge_segface.engine import Runtime
 from edge_segface.errors import EdgeSegfaceError
 
+MOST_ROUNDS = 100_000
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
@@ -25,11 +26,11 @@ class BenchmarkSettings:
     warm_up_rounds: int = WARM_UP_ROUNDS
 
     def __post_init__(self) -> None:
-        if self.rounds < 2 or not self.batches or min(self.batches) < 1:
+        if not 2 <= self.rounds <= MOST_ROUNDS or not self.batches or min(self.batches) < 1:
             raise EdgeSegfaceError(
-                "there is nothing to measure",
+                "these rounds cannot be measured",
                 found=f"{self.rounds} rounds of batches {self.batches}",
-                remedy="use at least 2 rounds and a batch of 1",
+                remedy=f"use 2 to {MOST_ROUNDS} rounds and a batch of 1 or more",
             )
 
     def engine_options(self) -> dict[str, Any]:

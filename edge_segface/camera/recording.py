@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,11 +41,11 @@ class Recording:
             raise SinkError(
                 f"cannot record {path}", found=path.suffix or "no suffix", remedy=f"name one of {', '.join(SUFFIXES)}"
             )
-        if path.is_symlink():
+        if os.path.islink(path):
             raise SinkError(f"cannot record {path}", found="a symbolic link", remedy="name the file that it points to")
-        if path.is_dir():
+        if os.path.isdir(path):
             raise SinkError(f"cannot record {path}", found="a folder", remedy="name a file")
-        if path.exists() and not overwrite:
+        if os.path.exists(path) and not overwrite:
             raise SinkError(f"{path} already exists", remedy="name another file, or add --overwrite")
         make_folder(path.parent)
         self.path, self.frames, self._reserve = path, 0, reserve_bytes

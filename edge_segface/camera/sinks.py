@@ -102,7 +102,7 @@ class Masks:
 
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
         self._folder, self._list = folder, folder / MASK_LIST
-        if self._list.is_symlink():
+        if os.path.islink(self._list):
             raise SinkError(f"{self._list} is a symbolic link", remedy="name another folder")
         self._old = listed_masks(self._list) if overwrite else []
         make_folder(folder)

@@ -79,11 +79,11 @@ def check_tensors(found: list[tuple[str, str, list[int]]], spec: ModelSpec, path
 
 
 def check_model_file(path: Path) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path} is a folder, not a model", found="a folder", remedy="name the file in it")
     if not os.path.exists(path):
         raise ModelError(f"{path} does not exist", remedy="check the path, or name a bundled model such as edge-256")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"{path} is not a regular file", remedy="copy the model into a file")
     size = path.stat().st_size
     if size == 0:

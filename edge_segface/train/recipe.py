@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge_segface.spec import SIZES
 from edge_segface.typed import from_plain
 
 FOLDER = Path(__file__).parent / "recipes"
+MOST_EPOCHS, MOST_IMAGES = 1_000_000, 1 << 20
 
 
 def _require(condition: bool, message: str) -> None:
@@ -151,6 +153,7 @@ class Recipe:
             min(self.epochs, self.batch, self.validate_epochs) >= 1,
             "epochs, batch and validate_epochs must be at least 1",
         )
+        _require(self.epochs <= MOST_EPOCHS and self.batch <= MOST_IMAGES, "epochs or batch is too large")
         _require(self.size in SIZES, f"size must be a multiple of 32 from {SIZES[0]} to {SIZES[-1]}, not {self.size}")
         _require(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1, not {self.ema}")
         _require(
@@ -180,11 +183,7 @@ def recipe_summary(name: str) -> str:
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Load a recipe of the package, or a YAML file, and change values by `key=value`; nested keys have dots."""
     path = FOLDER / f"{name}.yaml" if name in recipe_names() else Path(name)
-    try:
-        found = path.exists()
-    except ValueError:  # a name that no file can have
-        found = False
-    if not found:
+    if not os.path.exists(path):
         names = recipe_names()
         raise TrainingError(
             f"no recipe is called {name!r}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -46,9 +47,9 @@ class RunFolder:
 
     def check(self, *, resume: bool) -> None:
         """Raise if a new run would overwrite one, or if there is none to resume."""
-        if resume and not self.state.is_file():
+        if resume and not os.path.isfile(self.state):
             raise TrainingError(f"{self.folder} contains no run to resume", remedy="leave out --resume to start one")
-        if not resume and (self.state.exists() or self.metrics.exists()):
+        if not resume and (os.path.exists(self.state) or os.path.exists(self.metrics)):
             raise OutputError(f"{self.folder} already contains a run", remedy="add --resume, or give another --out")
 
     def begin(self, recipe: Recipe, data: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ class RunFolder:
         for pattern in (".state-*.pt", ".last-*.pt", ".best-*.pt", ".metrics-*.jsonl"):
             for left in self.folder.glob(pattern):
                 left.unlink(missing_ok=True)
-        if self.metrics.exists():
+        if os.path.exists(self.metrics):
             lines = self.metrics.read_text(encoding="utf-8").splitlines()
             write_text("".join(line + "\n" for line in lines if _step_of(line) <= step), self.metrics)
 
@@ -93,7 +94,7 @@ class RunFolder:
         try:
             write_bytes(content.getbuffer(), self.state)
         except OutputError as error:
-            restart = "add --resume" if self.state.exists() else "start again"
+            restart = "add --resume" if os.path.exists(self.state) else "start again"
             raise OutputError(error.what, found=error.found, remedy=f"free some space, then {restart}") from error
 
     def write_metrics(self, record: dict[str, Any]) -> None:

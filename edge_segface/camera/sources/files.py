@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 
 import cv2
@@ -18,9 +19,9 @@ COMPLETE = 0.9  # share of the frames, or of the duration, announced by a video'
 def is_image_source(text: str) -> bool:
     """Whether `text` names an image, or a folder or glob of images."""
     path = Path(text)
-    if path.suffix.lower() in SUFFIXES or path.is_dir():
+    if path.suffix.lower() in SUFFIXES or os.path.isdir(path):
         return True
-    return not path.is_file() and any(character in text for character in "*?[")
+    return not os.path.isfile(path) and any(character in text for character in "*?[")
 
 
 class ImageSource:
@@ -74,8 +75,8 @@ def find_image_files(text: str, videos: list[Path]) -> list[Path]:
 def videos_named_by(text: str) -> list[Path]:
     """Return the videos among the files of a folder or glob pattern."""
     path = Path(text)
-    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(text, recursive=True))
-    return sorted(item for item in found if item.suffix.lower() in VIDEO_SUFFIXES and item.is_file())
+    found = path.iterdir() if os.path.isdir(path) else map(Path, glob.glob(text, recursive=True))
+    return sorted(item for item in found if item.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(item))
 
 
 class VideoSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ COLOUR_MODES = ("RGB", "RGBA")
 
 def read_sample_image(path: Path) -> UInt8Array:
     """Read the image of a sample (h, w, 3), BGR."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SampleError("image missing", found=path.name)
     try:
         return read_image(path)
@@ -30,7 +31,7 @@ def read_sample_image(path: Path) -> UInt8Array:
 
 def read_mask(path: Path) -> UInt8Array:
     """Read a mask as one id per pixel (h, w): its grey values or palette indices."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SampleError("mask missing", found=path.name)
     try:
         with Image.open(path) as mask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def five_points(landmarks_xy: Points, scheme: tuple[tuple[int, ...], ...]) -> Po
 def read_points(path: Path, count: int) -> Points:
     """Read a file that holds the number of points and then one `x y` per line."""
     try:
-        if not path.exists():
+        if not os.path.exists(path):
             raise SampleError("landmarks missing", found=path.name)
         numbers = [float(word) for word in read_document(path).split()]
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
@@ -100,7 +101,7 @@ class CalibrationSet:
 
 def check_file(path: Path) -> None:
     """Raise ValueError unless the file is an archive that unpacks to a size that a set can have."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError("not a regular file")
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
