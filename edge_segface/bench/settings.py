@@ -12,6 +12,7 @@ from edge_segface.errors import EdgeSegfaceError
 
 MOST_ROUNDS = 100_000
 
+
 @dataclass(frozen=True)
 class BenchmarkSettings:
     """What to measure, and how. The defaults of `threads`, `runtime` and `provider` are those of `load_engine`."""

@@ -20,16 +20,18 @@ from edge_segface.camera.sinks import Sink, Window
 from edge_segface.camera.sources import Source
 from edge_segface.camera.stats import LoopStats
 from edge_segface.engine.base import check_has_labels
+from edge_segface.engine.watched import EngineLostError
 from edge_segface.errors import EdgeSegfaceError
 from edge_segface.face.detector import Detector
 from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.stabiliser import Stabiliser
-from edge_segface.face.tracker import MAX_FACES, FaceTracker
+from edge_segface.face.tracker import MAX_FACES, FaceTracker, TrackedFace
 from edge_segface.frames import Frame
 from edge_segface.machine import machine_info
 
 POLL_S = 0.1
+LOST_PAUSE_S = 0.2  # before the next call of an engine that gave no result
 OnMessage = Callable[[str], None]
 
 
@@ -67,6 +69,8 @@ class CameraLoop:
         self.parser.space.ids_of(*(self.settings.draw.classes or ()), *filter(None, [self.settings.draw.alpha]))
         self.stats = LoopStats()
         self._failures: list[str] = []  # what ended the source or a sink early
+        self.engine_losses = 0  # calls of the engine without a result
+        self._last_loss = ""
         self._stabiliser = Stabiliser(len(self.parser.space)) if self.settings.stabilise else None
         self._tracker = FaceTracker(
             self.parser,
@@ -122,10 +126,9 @@ class CameraLoop:
         self.on_message(text)
 
     def _parse(self, frame: Frame, reader: SourceReader, presenter: Presenter | None) -> None:
-        now_s = reader.time_of(frame)
-        faces = self._tracker.update(
-            frame.image_bgr, now_s, self.stats.watch, frames_independent=reader.frames_independent
-        )
+        faces = self._track(frame, reader)
+        if faces is None:
+            return
         with self.stats.watch.stage("paste"):
             class_map = merged_class_map(faces, frame.image_bgr.shape[:2], self.parser.space)
         self.stats.parsed(len(faces))
@@ -135,6 +138,24 @@ class CameraLoop:
             lines, numbers = self.stats.lines(), self.stats.numbers()
             result = FrameResult(frame, class_map, faces, lines, numbers, self.settings.draw)
             presenter.put(result, wait=not reader.live)
+
+    def _track(self, frame: Frame, reader: SourceReader) -> list[TrackedFace] | None:
+        """Return the faces of a frame; without an engine, None for a live frame, while a file waits for one."""
+        while True:
+            try:
+                return self._tracker.update(
+                    frame.image_bgr,
+                    reader.time_of(frame),
+                    self.stats.watch,
+                    frames_independent=reader.frames_independent,
+                )
+            except EngineLostError as error:
+                self.engine_losses += 1
+                if str(error) != self._last_loss:  # not once a frame
+                    self._last_loss = str(error)
+                    self.on_message(self._last_loss)
+                if self.stop.wait(LOST_PAUSE_S) or reader.live:
+                    return None
 
     def _report(self, reader: SourceReader, sinks: Sequence[Sink], failed: Sequence[str]) -> dict[str, Any]:
         return {
@@ -147,6 +168,7 @@ class CameraLoop:
             "skipped": reader.skipped,
             "failure": "; ".join(self._failures) or None,
             "reconnects": reader.reconnects,
+            "engine_losses": self.engine_losses,
             "searches": self._tracker.searches,
             "flicker_percent": self._stabiliser.flicker.report() if self._stabiliser else None,
             "sinks": [sink.name for sink in sinks if sink.name not in failed],

@@ -11,14 +11,33 @@ import cv2
 
 from edge_segface.camera.sources import Source
 from edge_segface.errors import FrameError, SourceError, first_line
-from edge_segface.frames import Frame
+from edge_segface.frames import Frame, UInt8Array
 from edge_segface.redaction import redact
 from edge_segface.timing import Stopwatch
 
 FIRST_RETRY_S = 0.2  # before the first attempt to reconnect; doubles with every failure
 LONGEST_RETRY_S = 5.0
+STALL_S = 20.0  # without a frame, after which a live source is opened again even if it does not return from `read`
 # What a camera may raise that works again later; OSError also when all descriptors are in use.
 RECOVERABLE = (SourceError, OSError, MemoryError, cv2.error)
+
+
+class Lost:
+    """Stands in for a source that is given up: reading it fails, and so the source is opened again."""
+
+    live = True
+    frames_independent = False
+    fps = 30.0
+    frame_name: str | None = None
+
+    def __init__(self, why: str) -> None:
+        self.description = why
+
+    def read(self) -> UInt8Array | None:
+        raise SourceError(self.description)
+
+    def close(self) -> None:
+        pass
 
 
 class SourceReader:
@@ -44,15 +63,18 @@ class SourceReader:
         self.reconnects = 0
         self.skipped = 0
         self._frame: Frame | None = None
+        self._index = 0
+        self._alive_s = time.monotonic()  # when the source last gave a frame or was said to be lost
         self._error: BaseException | None = None
         self._ended = False
         self._stop = threading.Event()
         self._change = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
-        self._thread.start()
+        self._thread = self._start()
 
     def next(self, timeout_s: float) -> Frame | None:
         """Return the next frame, or None if there is none yet. At the end `ended` is true; an error is raised once."""
+        if self.live and self._reconnect and time.monotonic() - self._alive_s > STALL_S:
+            self._abandon()
         with self._change:
             self._change.wait_for(lambda: self._frame is not None or self._ended, timeout_s)
             frame, self._frame = self._frame, None
@@ -77,34 +99,54 @@ class SourceReader:
             self._change.notify_all()
         self._thread.join(10)
 
-    def _run(self) -> None:
-        index = 0
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, args=(self._source,), name="reader", daemon=True)
+        thread.start()
+        return thread
+
+    def _abandon(self) -> None:
+        """Leave a thread behind whose source does not return from `read`, and open the source in another one."""
+        stalled, self._source = self._source, Lost(f"no frame for {STALL_S:g} s")
+        self._alive_s = time.monotonic()
+        threading.Thread(target=stalled.close, name="closing", daemon=True).start()  # which may hang, too
+        self._thread = self._start()
+
+    def _run(self, source: Source) -> None:
         try:
             while not self._stop.is_set():
                 try:
                     with self._watch.stage("capture"):
-                        image = self._source.read()
+                        image = source.read()
+                    if source is not self._source:
+                        return  # it came back after another thread had taken over
                     if image is None:
                         break
-                    frame = Frame(image, index, time.monotonic(), self._source.frame_name)
+                    frame = Frame(image, self._index, time.monotonic(), source.frame_name)
                 except FrameError as error:
                     self.skipped += 1
                     self._on_event(f"skipped: {error}")
                     continue
                 except RECOVERABLE as error:
+                    if source is not self._source:
+                        return
                     if not (self.live and self._reconnect):
                         raise
-                    self._reopen(error)
+                    again = self._reopen(source, error)
+                    if again is None:
+                        return
+                    source = again
                     continue
-                index += 1
+                self._index += 1
+                self._alive_s = time.monotonic()
                 self._hand_over(frame)
         except BaseException as error:  # noqa: BLE001 - raised again by `next` in the thread that waits
             self._error = error
         finally:
-            self._source.close()
-            with self._change:
-                self._ended = True
-                self._change.notify_all()
+            if source is self._source:
+                source.close()
+                with self._change:
+                    self._ended = True
+                    self._change.notify_all()
 
     def _hand_over(self, frame: Frame) -> None:
         with self._change:
@@ -115,19 +157,26 @@ class SourceReader:
             self._frame = frame
             self._change.notify_all()
 
-    def _reopen(self, error: Exception) -> None:
+    def _reopen(self, lost: Source, error: Exception) -> Source | None:
+        """Open the source again, however often it takes; return None if the loop ends, or another thread took over."""
         self._on_event(f"{redact(first_line(error))}; reconnecting")
         with suppress(*RECOVERABLE):
-            self._source.close()
+            lost.close()
         pause = FIRST_RETRY_S
         while not self._stop.wait(pause):
+            self._alive_s = time.monotonic() + STALL_S  # opening may take longer than reading
             try:
-                self._source = self._open()
+                source = self._open()
             except RECOVERABLE as again:
                 pause = min(2 * pause, LONGEST_RETRY_S)
                 self._on_event(f"{redact(first_line(again))}; next try in {pause:.1f} s")
                 continue
+            if self._source is not lost:
+                source.close()
+                return None
+            self._source = source
             self.reconnects += 1
-            self.description = redact(self._source.description)
+            self.description = redact(source.description)
             self._on_event(f"reconnected: {self.description}")
-            return
+            return source
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -222,8 +223,10 @@ def webcam(
     from edge_segface.cli.console.progress import loop_status
     from edge_segface.cli.console.tables import print_loop
     from edge_segface.compositing import open_backdrop
+    from edge_segface.engine.watched import WatchedEngine
     from edge_segface.face.detector import open_detector
     from edge_segface.face.parser import FaceParser
+    from edge_segface.models import load_engine
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -235,7 +238,9 @@ def webcam(
     parts = None if classes is None else tuple(name.strip() for name in classes.split(",") if name.strip())
     draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop or "green"))
     settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, draw)
-    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser:
+    open_engine = partial(load_engine, model, **engine_options(threads, runtime, provider))
+    with WatchedEngine(open_engine, warn) as engine:
+        parser = FaceParser(engine)
         report = run_webcam(parser, source, request, outputs, settings, on_message=warn, status=loop_status)
     print_loop(report)
     write_json(report)

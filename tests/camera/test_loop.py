@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from edge_segface.assets import FOLDER
+from edge_segface.camera import reader
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.recording import Recording
@@ -159,6 +160,32 @@ def test_a_source_that_breaks_off_comes_back(parser: FaceParser) -> None:
     assert any("the camera is busy; next try in 0.4 s" in line for line in said)
     assert any(line.startswith("reconnected: ") for line in said)
     assert threading.active_count() == before
+
+
+def test_a_camera_that_does_not_return_is_opened_again(parser: FaceParser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "STALL_S", 0.5)
+    opened: list[Stalling] = []
+    released = threading.Event()
+
+    class Stalling(DemoSource):
+        live = True
+        left = 3
+
+        def read(self) -> UInt8Array:
+            self.left -= 1
+            if len(opened) == 1 and self.left < 0:
+                released.wait(30)  # a driver that hangs
+            return super().read()
+
+    def open_camera() -> Stalling:
+        opened.append(Stalling((320, 240)))
+        return opened[-1]
+
+    said: list[str] = []
+    report = CameraLoop(parser, open_camera, settings=LoopSettings(frames=8), on_message=said.append).run()
+    released.set()
+    assert (report["frames"], report["reconnects"]) == (8, 1)
+    assert "no frame for 0.5 s; reconnecting" in said
 
 
 class Failing(Counting):
