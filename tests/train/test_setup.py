@@ -118,11 +118,13 @@ def test_start_from_loads_a_checkpoint_of_the_same_preset(finished_run: Path) ->
         starting_network(tiny_recipe(f"start_from={finished_run / 'best.pt'}", "preset=edge"))
 
 
-def test_start_from_drops_the_class_offsets_of_a_balanced_network() -> None:
-    path = FOLDER / "edge.pt"
+def test_start_from_drops_the_class_offsets_of_a_balanced_network(tmp_path: Path) -> None:
+    weights, path = load_weights(FOLDER / "edge.pt"), tmp_path / "balanced.pt"
+    weights.model.class_offset = torch.ones(19)
+    save_weights(weights, path)
     balanced = load_weights(path).model
     assert balanced.class_offset is not None
-    started = starting_network(tiny_recipe("preset=edge-v1", f"start_from={path}"))
+    started = starting_network(tiny_recipe("preset=edge", f"start_from={path}"))
     assert started.class_offset is None
     assert torch.equal(started.get_parameter(TOKENS), balanced.get_parameter(TOKENS))
 
