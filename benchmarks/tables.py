@@ -15,6 +15,7 @@ from pathlib import Path
 
 import ablation
 import accuracy
+import bad_inputs
 import common
 import cpu
 import engines
@@ -25,9 +26,11 @@ import models
 import paper
 import peers
 import photos
+import power_cut
 import precision
 import rewrite
 import scenes
+import soak
 
 from edge_segface.bench.plots import svg_file
 
@@ -39,6 +42,7 @@ PAGES = [
 TABLES = {
     "ablation": ablation.table,
     "accuracy": accuracy.table,
+    "bad_inputs": bad_inputs.table,
     "cpu": cpu.table,
     "engines": engines.table,
     "estimates": estimates.table,
@@ -48,9 +52,11 @@ TABLES = {
     "paper": paper.table,
     "peers": peers.table,
     "photos": photos.table,
+    "power_cut": power_cut.table,
     "precision": precision.table,
     "rewrite": rewrite.table,
     "scenes": scenes.table,
+    "soak": soak.table,
 }
 FIGURES = {"loop": loop.figure, "paper": paper.figure, "peers": peers.figure}
 

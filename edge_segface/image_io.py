@@ -27,7 +27,7 @@ Image: TypeAlias = "str | Path | npt.NDArray[Any] | PilImage"
 Channels = Literal["bgr", "rgb"]
 VIDEO_SUFFIXES = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".y4m", ".mpg", ".ts"))
 MAX_MEGAPIXELS_VARIABLE = "EDGE_SEGFACE_MAX_MEGAPIXELS"
-MAX_MEGAPIXELS = 80
+MAX_MEGAPIXELS = 120
 MOST_BYTES = 1 << 30  # of an image file
 ROWS_AT_ONCE = 256
 ORIENTATION = 0x0112  # tag of Exif
@@ -110,7 +110,7 @@ def check_pixels(size_wh: tuple[int, int], path: Path) -> None:
 
 
 def max_pixels() -> int:
-    """Return the most pixels that an image may have: those of the environment variable, or 80 million."""
+    """Return the most pixels that an image may have: those of the environment variable, or 120 million."""
     try:
         return int(float(os.environ.get(MAX_MEGAPIXELS_VARIABLE, MAX_MEGAPIXELS)) * 1_000_000)
     except (ValueError, OverflowError):

@@ -173,9 +173,9 @@ def test_broken_and_foreign_engines_are_errors(engine_file: Path, tmp_path: Path
             "system Linux aarch64, here",
         ),
         (
-            written("strange.engine", whole, replace(record, engine=replace(record.engine, runtime="vulkan"))),
+            written("strange.engine", whole, replace(record, engine=replace(record.engine, runtime="openvino"))),
             ModelError,
-            "unknown runtime.*vulkan",
+            "unknown runtime.*openvino",
         ),
         (  # TensorRT is missing, or is another version than the record's
             written("trt.engine", whole, replace(record, engine=replace(record.engine, runtime="tensorrt"))),
@@ -219,7 +219,7 @@ def test_typing_is_strong_where_it_can_be() -> None:
     ("settings", "words"),
     [
         ({"targets": ("sm87",)}, "has no target 'sm87'; choose from .*sm89"),
-        ({"workspace_mb": 1}, "OutOfMemory.*lower --workspace"),
+        ({"workspace_mb": 1}, "workspace limit.*raise --workspace"),
         ({"dla": 0}, "no DLA core 0 .*0 cores.*leave --dla out"),
     ],
 )
@@ -241,7 +241,7 @@ def test_openvino_files_load_without_the_onnx(tmp_path: Path) -> None:
         assert (auto.infer(SQUARES) == expected).mean() > 0.9
     weights = out.with_suffix(".bin")
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="OpenVINO"):
+    with pytest.raises(ModelError, match="damaged or was changed"):
         load_engine(out)
 
 
@@ -285,7 +285,7 @@ def test_build_engine_command(tmp_path: Path) -> None:
     record = EngineRecord.load(tmp_path / "x.engine")
     assert record.targets == ("sm89",)
     assert record.command == "edge-segface build-engine edge-256 --out x.engine --inspect x.json --target sm89"
-    assert len(next(iter(json.loads((tmp_path / "x.json").read_text()).values()))) > 500
+    assert len(next(iter(json.loads((tmp_path / "x.json").read_text()).values()))) > 300
     alias = run_cli(
         "export", FOLDER / "edge.pt", "--format", "engine", "--size", "128", "--out", "z.engine", cwd=tmp_path
     )

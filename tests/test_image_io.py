@@ -120,7 +120,7 @@ def test_a_size_beyond_the_limit_is_found_before_decoding(
 @pytest.mark.parametrize("given", ["", "many", "inf", "nan", "1e999"])
 def test_an_unusable_limit_is_the_default(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv(MAX_MEGAPIXELS_VARIABLE, given)
-    assert max_pixels() == 80_000_000
+    assert max_pixels() == 120_000_000
 
 
 def test_a_bomb_stays_small(tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_finding(tmp_path: Path, drawn_face: np.ndarray) -> None:
     assert find_images([f"{tmp_path}/**/*.png", str(b)]) == [b, c]
     with pytest.raises(ImageError, match="no image in .*zip; check the pattern"):
         find_images([f"{tmp_path}/*.zip"])
-    with pytest.raises(ImageError, match="cannot search"):
-        find_images(["x" * 5000])
+    with pytest.raises(ImageError, match="File name too long"):
+        read_image(find_images(["x" * 5000])[0])
     assert find_images([str(b), str(tmp_path / "sub" / ".." / "b.png")]) == [b]
     (tmp_path / "bare" / "folder.png").mkdir(parents=True)
     with pytest.raises(ImageError, match="no image in .*bare; it should contain"):

@@ -78,7 +78,7 @@ def test_the_default_model_is_described_with_numbers() -> None:
     assert info.spec.f1 is not None
     own = load_weights(FOLDER / "edge.pt")
     assert info.parameters == pytest.approx(sum(each.numel() for each in own.model.parameters()), rel=0.05)
-    assert info.gflop == pytest.approx(1.0, rel=0.2)
+    assert info.gflop == pytest.approx(0.6, rel=0.1)
     content = info.to_json()
     assert content["mean_f1"] == round(np.mean([info.spec.f1[name] for name in info.spec.class_names[1:]]), 2)
     printed = json.loads(run_cli("info", "edge-256", "--json").stdout)
@@ -104,7 +104,7 @@ def test_the_size_of_an_openvino_model_counts_its_weights(tmp_path: Path) -> Non
     assert built.returncode == 0, built.stderr
     both = sum((tmp_path / name).stat().st_size for name in ("e.xml", "e.bin")) / 1e6
     assert size_mb(tmp_path / "e.xml") == pytest.approx(both)
-    assert both > 7
+    assert both > 3
     assert f" {both:.1f} " in built.stdout
     info = describe_model(tmp_path / "e.xml")
     assert info.file_mb == pytest.approx(both)

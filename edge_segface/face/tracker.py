@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, cycle
+from itertools import chain, count, cycle
 from typing import Any
 
 import numpy as np
@@ -108,8 +108,10 @@ class FaceTracker:
         self._size_hw = size_hw
         for track in list(self.tracks):
             self._drop(track)
-        self._tiles = grid_rois(size_hw, min(FINER * max(size_hw), *size_hw))
-        self._next_tile = cycle(self._tiles)
+        side = min(FINER * max(size_hw), *size_hw)
+        self._tiles = grid_rois(size_hw, side)
+        # A tile of half the side after each: it shows smaller heads, and dense crowds a few at a time.
+        self._next_tile = chain.from_iterable(zip(cycle(self._tiles), cycle(grid_rois(size_hw, side / 2))))
 
     def _search_is_due(self, now_s: float) -> bool:
         if len(self.tracks) >= self.max_faces:

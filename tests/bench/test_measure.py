@@ -109,7 +109,7 @@ def test_harness_adds_little_to_the_latency() -> None:
             by_hand = time.perf_counter() - start
             [measured] = interleaved({"edge": lambda: engine.infer_all(image)}, 1, warm_up_rounds=0)["edge"]
             ratios.append(measured / by_hand)
-    assert np.median(ratios) == pytest.approx(1, rel=0.05)
+    assert np.median(ratios) == pytest.approx(1, rel=0.1)
 
 
 def test_latency_statistics() -> None:
@@ -182,7 +182,7 @@ def test_cold_start_reports_how_its_process_failed(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("settings", [{"rounds": 0}, {"batches": ()}, {"batches": (0,)}])
 def test_settings_without_work_are_rejected(settings: dict[str, Any]) -> None:
-    with pytest.raises(EdgeSegfaceError, match="nothing to measure"):
+    with pytest.raises(EdgeSegfaceError, match="cannot be measured"):
         BenchmarkSettings(**settings)
 
 

@@ -71,10 +71,10 @@ def test_unreadable_file_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["edge-256", "edge-256-int8"])
 def test_work_of_bundled_models_is_what_torch_counts(name: str) -> None:
-    """benchmarks/results/rewrite.json: 0.98 GFLOP at 256."""
+    """0.60 GFLOP at 256."""
     network = layers_of(resolve(name).path)
     work = sum(layer.flop for layer in network.layers if layer.kind in ("Conv", "MatMul", "Gemm"))
-    assert work / 1e9 == pytest.approx(0.98, abs=0.02)
+    assert work / 1e9 == pytest.approx(0.60, abs=0.01)
     assert network.unknown == 0
 
 

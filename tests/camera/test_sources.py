@@ -398,7 +398,7 @@ def test_pipeline_keeps_every_pixel_in_its_place(size_wh: tuple[int, int], tmp_p
     ("text", "message"),
     [
         ("gst:videotestsrc ! nosuchelement", r"did not start \(found: .*no element \"nosuchelement\""),
-        ("gst:filesrc location=/nowhere ! decodebin", "did not start .*Resource not found"),
+        ("gst:filesrc location=/no/where ! decodebin", "did not start .*Resource not found"),
     ],
 )
 def test_pipeline_that_does_not_start_is_an_error(text: str, message: str) -> None:

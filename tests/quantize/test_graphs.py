@@ -34,7 +34,7 @@ def test_attention_products_and_wrapping_stay_in_floating_point(int8: tuple[Path
             makers = [maker.op for tensor in node.inputs if (maker := producer(tensor)) is not None]
             assert "DequantizeLinear" not in makers, node.name
             checked += 1
-    assert checked > 40
+    assert checked > 30
 
 
 def test_every_quantized_product_has_constant_weights(int8: tuple[Path, QuantizeResult]) -> None:
@@ -87,7 +87,7 @@ def test_groups_are_kept_one_by_one_until_the_drop_is_acceptable(
 def test_multiply_adds_are_those_that_torch_counts() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = PRESETS["edge-v1"](19).eval()
+    model = PRESETS["edge"](19).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.backbone(torch.zeros(1, 3, 256, 256))
     ours = sum(layer.macs for layer in layers(load_fp32(BUNDLED)[0]) if "/backbone/" in layer.name)
@@ -99,7 +99,7 @@ def test_multiply_adds_of_a_layer_behind_q_and_dq() -> None:
         layer for layer in layers(onnx.load(resolve("edge-256-int8").path)) if layer.name.endswith("conv_stem/Conv")
     )
     assert stem.quantized
-    assert stem.macs == 128 * 128 * 16 * 27
+    assert stem.macs == 128 * 128 * 32 * 27
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,9 @@ class _Build:
     def failure(self, what: str, found: str = "") -> EngineError:
         said = found or self.log.said()
         remedy = ""
-        if "memory" in said.lower():
+        if "workspace limit" in said.lower():
+            remedy = "raise --workspace"
+        elif "memory" in said.lower():
             remedy = "lower --workspace, or close what else uses the device"
         elif "driver" in said.lower() or "cuda" in said.lower():
             remedy = "TensorRT builds on the device itself; without a GPU use --runtime tensorrt-rtx or openvino"
