@@ -39,6 +39,10 @@ def ignore_message(text: str) -> None:
     """Discard a message: the default of `on_message`."""
 
 
+def no_tick() -> None:
+    """Do nothing: the default of `on_tick`."""
+
+
 def no_sinks(reader: SourceReader) -> Sequence[Sink]:  # noqa: ARG001
     """Open nothing: the default of `open_sinks`."""
     return ()
@@ -63,6 +67,7 @@ class CameraLoop:
     settings: LoopSettings = field(default_factory=LoopSettings)
     on_message: OnMessage = ignore_message
     stop: threading.Event = field(default_factory=threading.Event)
+    on_tick: Callable[[], None] = no_tick  # called at every turn, with or without a frame
 
     def __post_init__(self) -> None:
         check_has_labels(self.parser.spec)
@@ -105,6 +110,7 @@ class CameraLoop:
 
     def _loop(self, reader: SourceReader, presenter: Presenter | None, windows: Sequence[Window]) -> None:
         while not self.stop.is_set() and self.stats.frames != self.settings.frames:
+            self.on_tick()
             start = time.perf_counter()
             try:
                 frame = reader.next(POLL_S)

@@ -15,6 +15,7 @@ from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.recording import Recording
 from edge_segface.camera.sinks import Masks, Sink, Window, has_display
 from edge_segface.camera.sources import CameraRequest, is_image_source, open_source
+from edge_segface.camera.systemd import SystemdWatchdog
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo
 from edge_segface.errors import ImageError, SinkError
 from edge_segface.face.parser import FaceParser
@@ -48,7 +49,8 @@ def run_webcam(
     check_outputs_apart(outputs, source)
     messages = LastMessage(on_message)
     sinks = partial(open_sinks, parser, outputs, messages)
-    loop = CameraLoop(parser, partial(open_source, source, request), sinks, settings, messages, request.stop)
+    opened = partial(open_source, source, request)
+    loop = CameraLoop(parser, opened, sinks, settings, messages, request.stop, SystemdWatchdog().tick)
     with status(loop), stop_on_signal(request.stop.set):
         return loop.run()
 

@@ -34,7 +34,7 @@ from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.session import stream_info
 from edge_segface.camera.sources import DemoSource
-from edge_segface.camera.viewer import connections
+from edge_segface.camera.viewer import connections, server
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address
 from edge_segface.camera.viewer.broadcast import MAX_VIEWERS
 from edge_segface.camera.viewer.connections import OncePerWhile
@@ -296,6 +296,21 @@ def test_a_websocket_is_refused(page: PageSink) -> None:
         "Sec-WebSocket-Version": "13",
     }
     assert status_of(page, "/stream", **upgrade) == 403
+
+
+def test_monitors_learn_whether_results_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = PageSink("0.0.0.0:0", CELEBAMASK19)
+    try:
+        assert status_of(page, "/healthz") == 200
+        page.show(result())
+        answer = connect(page, "/healthz").getresponse()
+        assert (answer.status, answer.read()) == (200, b"ok")
+        monkeypatch.setattr(server, "UNHEALTHY_S", 0.0)
+        answer = connect(page, "/healthz").getresponse()
+        assert answer.status == 503
+        assert b"no result for 0 s" in answer.read()
+    finally:
+        page.close()
 
 
 def test_silent_connections_lock_nobody_out(page: PageSink) -> None:

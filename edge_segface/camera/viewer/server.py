@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_segface.camera.result import FrameResult
-from edge_segface.camera.viewer.access import AccessControl
+from edge_segface.camera.viewer.access import HEALTH_PATH, AccessControl
 from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_address, url_host
 from edge_segface.camera.viewer.broadcast import Broadcast
 from edge_segface.camera.viewer.connections import (
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "page.html"
 MAX_FPS = 30.0
 START_TIMEOUT_S = 10.0
+UNHEALTHY_S = 30.0  # without a result
 MOST_HEADER_BYTES = 1 << 14
 MOST_PEM_BYTES = 1 << 20
 LAG_S = 1.0  # by which a result may come after the message that the camera failed
@@ -81,7 +82,9 @@ class PageSink:
         self._space, self._info, self._messages = space, info, messages
         self._shown_s = math.inf
         self._broadcast = Broadcast(self._hello, self._quiet)
-        app = make_app(self._broadcast, self.token, cookie=f"edge_segface_{port}", secure=tls is not None)
+        self._opened_s = time.monotonic()
+        cookie, secure = f"edge_segface_{port}", tls is not None
+        app = make_app(self._broadcast, self._silent_s, self.token, cookie, secure=secure)
         self._server = make_server(app, self._socket, tls)
         self._thread = threading.Thread(target=self._serve, name="viewer", daemon=True)
         self._thread.start()
@@ -106,6 +109,10 @@ class PageSink:
         self._server.should_exit = True
         self._thread.join(5)
         self._socket.close()
+
+    def _silent_s(self) -> float:
+        """Return the seconds since the last result, or since the start."""
+        return time.monotonic() - (self._shown_s if math.isfinite(self._shown_s) else self._opened_s)
 
     def _serve(self) -> None:
         asyncio.run(self._server.serve([self._socket]))
@@ -182,10 +189,12 @@ def descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def make_app(broadcast: Broadcast, token: str | None, cookie: str, *, secure: bool = False) -> ASGIApp:
-    """Return the web app: the page at `/`, the results at `/stream`."""
+def make_app(
+    broadcast: Broadcast, silent_s: Callable[[], float], token: str | None, cookie: str, *, secure: bool = False
+) -> ASGIApp:
+    """Return the web app: the page at `/`, the results at `/stream`, and at `/healthz` whether results come."""
     from starlette.applications import Starlette
-    from starlette.responses import HTMLResponse, StreamingResponse
+    from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
     from starlette.routing import Route
 
     html = PAGE.read_text(encoding="utf-8")
@@ -203,7 +212,12 @@ def make_app(broadcast: Broadcast, token: str | None, cookie: str, *, secure: bo
         headers = {"Cache-Control": "no-store"}
         return StreamingResponse(messages, media_type="application/octet-stream", headers=headers)
 
-    routes = [Route("/", page), Route("/stream", stream)]
+    async def health(_: Request) -> Response:
+        seconds = silent_s()
+        text, status = ("ok", 200) if seconds < UNHEALTHY_S else (f"no result for {seconds:.0f} s", 503)
+        return PlainTextResponse(text, status, headers={"Cache-Control": "no-store"})
+
+    routes = [Route("/", page), Route("/stream", stream), Route(HEALTH_PATH, health)]
     return AccessControl(Starlette(routes=routes), token, cookie, secure=secure)
 
 
