@@ -1,8 +1,8 @@
-"""A camera loop for hours: reconnects, recordings that begin anew, viewers that come and go, and a control that leaks.
+"""A camera loop for hours: reconnects, new recordings, viewers that come and go, and a control that leaks.
 
     python benchmarks/soak.py [--hours 2] [--save]
 
-A camera on loopback serves the built-in clip as Motion JPEG and breaks off now and then. A process of its own runs one
+A camera on loopback serves the built-in clip as Motion JPEG and disconnects now and then. A process of its own runs one
 loop after another over it, each with a recording and the page. Memory, descriptors and threads of that process are
 read every few seconds. The judgement compares the last tenth of the time with the first tenth after a warm-up. The
 control does the same and keeps some frames and files on purpose: a judgement that lets it pass would say nothing.
@@ -181,7 +181,7 @@ class Leak:
 
 
 class Camera(ThreadingHTTPServer):
-    """Serves the built-in clip as Motion JPEG, and breaks off after some frames."""
+    """Serves the built-in clip as Motion JPEG, and disconnects after some frames."""
 
     daemon_threads = True
 
@@ -283,7 +283,7 @@ def table(report: Report) -> str:
         f"`{report['model']}`. Growth of memory, descriptors and threads: medians of the last tenth of the time minus "
         f"those of the first after a warm-up. At most {limits['memory_mb']:g} MB, {limits['descriptors']} descriptors "
         f"and {limits['threads']} threads pass.",
-        f"The camera broke off {soak['camera_breaks']} times; {soak['unreadable_recordings']} of {soak['loops']} "
+        f"The camera disconnected {soak['camera_breaks']} times; {soak['unreadable_recordings']} of {soak['loops']} "
         "recordings could not be read back.",
     )
 

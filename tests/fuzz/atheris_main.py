@@ -11,7 +11,7 @@ from pathlib import Path
 def main() -> None:
     atheris = import_module("atheris")
 
-    with atheris.instrument_imports():
+    with atheris.instrument_imports(include=["edge_segface"]):
         from tests.fuzz.examples import EXAMPLES
         from tests.fuzz.targets import TARGETS
 
