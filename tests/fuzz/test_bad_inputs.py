@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.fuzz.bad_inputs import FAMILIES
 
-ROUNDS = 4
+ROUNDS = 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="cases run in forked processes")
