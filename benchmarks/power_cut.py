@@ -83,6 +83,8 @@ def kill_once(job: Job, rng: random.Random) -> tuple[bool, list[str]]:
                 process.wait(rng.uniform(*job.seconds) if job.begins else rng.uniform(usual_s * 2 / 3, usual_s))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
+            finally:
+                process.kill()
             written_s = time.monotonic() - began
         return process.returncode == -signal.SIGKILL, job.faults(folder, written_s)
 
