@@ -270,7 +270,10 @@ def table(report: Report) -> str:
         [
             [
                 name,
-                *(f"{row['mean_score_percent']} / {row['true_percent']} ({row['faces']})" for row in each["by_score"]),
+                *(
+                    f"{row['mean_score_percent']} / {row['true_percent']} ({row['faces']})" if row["faces"] else "-"
+                    for row in each["by_score"]
+                ),
             ]
             for name, each in models.items()
         ],

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,9 +81,8 @@ def kill_once(job: Job, rng: random.Random) -> tuple[bool, list[str]]:
                 time.sleep(0.02)
             began = time.monotonic()
             try:
-                process.wait(rng.uniform(*job.seconds) if job.begins else rng.uniform(usual_s * 2 / 3, usual_s))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(rng.uniform(*job.seconds) if job.begins else rng.uniform(usual_s * 2 / 3, usual_s))
             finally:
                 process.kill()
             written_s = time.monotonic() - began

@@ -11,6 +11,7 @@ control does the same and keeps some frames and files on purpose: a judgement th
 from __future__ import annotations
 
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -87,7 +88,8 @@ class Reading:
 def watched(hours: float, *, leak: bool) -> dict[str, Any]:
     """Run the loops for so long and judge what their process held."""
     readings: list[Reading] = []
-    with camera() as served, free_port() as port:
+    port = free_port()
+    with camera() as served:
         command = [sys.executable, __file__, "--loops", served.url, "--page-port", str(port)]
         command += ["--leak"] if leak else []
         with tempfile.TemporaryFile("w+") as output, subprocess.Popen(command, stdout=output) as process:
@@ -225,14 +227,11 @@ def camera() -> Iterator[Camera]:
             server.shutdown()
 
 
-@contextmanager
-def free_port() -> Iterator[int]:
-    """Yield a port of the page that nobody uses now."""
-    import socket
-
+def free_port() -> int:
+    """Return a port that nobody uses now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    yield port
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @contextmanager

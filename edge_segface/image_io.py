@@ -76,7 +76,6 @@ def read_image(path: Path) -> UInt8Array:
 class ImageHeader:
     """What an image file says about itself before it is decoded."""
 
-    size_wh: tuple[int, int]
     has_alpha: bool
     orientation: int  # as Exif counts: 1 is upright
 
@@ -85,17 +84,18 @@ def read_header(content: bytes, path: Path) -> ImageHeader:
     """Read the header of an image; raise if it is none, or if it has too many pixels to be decoded."""
     try:
         with PillowImage.open(io.BytesIO(content)) as image:
-            size_wh = image.size
+            check_pixels(image.size, path)
             has_alpha = "A" in image.getbands() or "transparency" in image.info
             exif = PillowImage.Exif()
             exif.load(image.info.get("exif", b""))
             orientation = exif.get(ORIENTATION, 1)
     except PillowImage.DecompressionBombError as error:
         raise ImageError(f"{path} is too large", found=first_line(error), remedy="scale it down") from error
+    except ImageError:
+        raise
     except Exception as error:  # Pillow's readers raise many kinds for a broken file
         raise _unreadable(path) from error
-    check_pixels(size_wh, path)
-    return ImageHeader(size_wh, has_alpha, orientation if orientation in TURNS else 1)
+    return ImageHeader(has_alpha, orientation if orientation in TURNS else 1)
 
 
 def check_pixels(size_wh: tuple[int, int], path: Path) -> None:

@@ -86,7 +86,7 @@ def runtime_module(path: Path, runtime: str | None) -> str:
     """Return the module whose import a user of this file waits for."""
     if path.suffix.lower() == ".engine":
         built_for = EngineRecord.load(path).engine.runtime
-        return MODULES[built_for] if built_for in MODULES else FORMATS[path.suffix.lower()].runtimes[0]
+        return MODULES.get(built_for, built_for)  # one of a few known ones: EngineSpec checks it
     return runtime or FORMATS[path.suffix.lower()].runtimes[0]
 
 

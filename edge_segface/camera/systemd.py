@@ -1,4 +1,4 @@
-"""What systemd is told: that the loop runs, and, as often as it wants to know, that it still does."""
+"""Readiness and watchdog messages for systemd."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SOCKET_VARIABLE, INTERVAL_VARIABLE = "NOTIFY_SOCKET", "WATCHDOG_USEC"
 
 
 class SystemdWatchdog:
-    """Sends a sign of life from the loop that calls `tick`, at half the interval after which systemd restarts it."""
+    """Sends READY=1 once, then WATCHDOG=1 at half the interval after which systemd restarts the service."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         address = os.environ.get(SOCKET_VARIABLE, "")
@@ -21,7 +21,7 @@ class SystemdWatchdog:
         self._clock, self._due_s, self._is_ready = clock, 0.0, False
 
     def tick(self) -> None:
-        """Say that the loop runs; call it at every turn."""
+        """Send what is due; the loop calls this in every iteration."""
         if not self._address:
             return
         if not self._is_ready:

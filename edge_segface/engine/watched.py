@@ -7,6 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError  # TimeoutError itself since Python 3.11
 from types import TracebackType
 from typing import Any
 
@@ -95,7 +97,7 @@ class WatchedEngine:
             result = self._worker.run(lambda: call(engine), self._timeout_s)
         except InputError:
             raise
-        except TimeoutError as error:
+        except FutureTimeoutError as error:
             self._worker = Worker()  # the old one may never come back
             self._lose(f"the engine did not answer within {self._timeout_s:g} s", error)
         except Exception as error:  # runtimes raise what they like
@@ -118,7 +120,7 @@ class WatchedEngine:
         try:
             engine: Engine = self._worker.run(self._open, max(self._timeout_s, TIMEOUT_S))
         except Exception as error:
-            if isinstance(error, TimeoutError):
+            if isinstance(error, FutureTimeoutError):
                 self._worker = Worker()
             raise EngineLostError("the engine cannot be opened again", found=first_line(error)) from error
         self._engine = engine
@@ -131,18 +133,14 @@ class Worker:
     """A thread that runs one call at a time; whoever asked waits only so long."""
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Answer] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
     def run(self, call: Callable[[], Any], timeout_s: float) -> Any:
         """Return the result of the call, or raise its error, or TimeoutError."""
-        answer = Answer()
+        answer: Future[Any] = Future()
         self._calls.put((call, answer))
-        if not answer.done.wait(timeout_s):
-            raise TimeoutError(f"no answer within {timeout_s:g} s")
-        if answer.error is not None:
-            raise answer.error
-        return answer.result
+        return answer.result(timeout_s)
 
     def end(self) -> None:
         self._calls.put(None)
@@ -151,16 +149,8 @@ class Worker:
         while (item := self._calls.get()) is not None:
             call, answer = item
             try:
-                answer.result = call()
+                result = call()
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-                answer.error = error
-            answer.done.set()
-
-
-class Answer:
-    """What came of a call."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
+                answer.set_exception(error)
+            else:
+                answer.set_result(result)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from edge_segface import __version__
-from edge_segface.documents import parse_json
 from edge_segface.errors import CheckpointError, OutputError, TrainingError
 from edge_segface.files import make_folder, write_bytes, write_error, write_text
 from edge_segface.train.recipe import Recipe, differences, recipe_from, recipe_text, to_plain
@@ -109,7 +108,7 @@ class RunFolder:
 def _step_of(line: str) -> float:
     """Return the step of a line of metrics; infinity if the line was cut short."""
     try:
-        return float(parse_json(line)["step"])
+        return float(json.loads(line)["step"])  # a loss may be NaN, which the parser of documents refuses
     except (ValueError, KeyError, TypeError):
         return float("inf")
 

@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -313,35 +313,33 @@ def test_monitors_learn_whether_results_come(monkeypatch: pytest.MonkeyPatch) ->
         page.close()
 
 
+@contextmanager
+def clients(page: PageSink, count: int, request: bytes = b"") -> Iterator[None]:
+    """Hold connections that send this and then neither send nor read anything."""
+    with ExitStack() as held:
+        for _ in range(count):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", urlparse(page.url).port or 0)))
+            connection.sendall(request)
+        yield
+
+
+def assert_viewer_is_served(page: PageSink) -> None:
+    viewer = Viewer(page, count=3)
+    show_until(page, lambda: not viewer.is_alive())
+    assert len(viewer.frames) == 3
+
+
 def test_silent_connections_lock_nobody_out(page: PageSink) -> None:
-    port = urlparse(page.url).port or 0
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
-    try:
+    with clients(page, 400):
         before = len(list(Path("/proc/self/fd").iterdir()))
         assert before < 2 * 400 + 100  # both ends of these connections are in this process
-        viewer = Viewer(page, count=3)
-        show_until(page, lambda: not viewer.is_alive())
-        assert len(viewer.frames) == 3
-    finally:
-        for connection in silent:
-            connection.close()
+        assert_viewer_is_served(page)
 
 
 def test_viewers_who_take_nothing_make_room(page: PageSink) -> None:
-    port = urlparse(page.url).port or 0
-    greedy = []
-    for _ in range(MAX_VIEWERS + 6):
-        connection = socket.create_connection(("127.0.0.1", port))
-        connection.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        greedy.append(connection)
-    try:
+    with clients(page, MAX_VIEWERS + 6, b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"):
         wait_for(lambda: page.viewers == MAX_VIEWERS)
-        viewer = Viewer(page, count=3)
-        show_until(page, lambda: not viewer.is_alive())
-        assert len(viewer.frames) == 3
-    finally:
-        for connection in greedy:
-            connection.close()
+        assert_viewer_is_served(page)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: local", b"\x16\x03\x01"])

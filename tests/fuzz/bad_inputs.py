@@ -9,7 +9,6 @@ import io
 import json
 import os
 import random
-import shutil
 import struct
 import zipfile
 import zlib
@@ -23,8 +22,9 @@ import onnx
 from PIL import Image
 
 from edge_segface.assets import FOLDER, PORTRAIT
-from edge_segface.quantize.calibration.artefact import FORMAT, hashes
+from edge_segface.seal import sealed_onnx
 from edge_segface.spec import METADATA_KEY, EngineRecord, to_json
+from tests.fuzz.examples import calibration_info
 from tests.support.tiny_onnx import write_tiny_onnx
 from tests.test_spec import RECORD
 
@@ -210,7 +210,8 @@ def forged_metadata(rng: random.Random, folder: Path) -> Arguments:
     model = onnx.load(path)
     text = next(one.value for one in model.metadata_props if one.key == METADATA_KEY)
     forge_json(model.metadata_props[0], text, rng)
-    onnx.save(model, path)
+    del model.metadata_props[1:]  # the checksum; a right one is written, or no forgery would be looked at
+    path.write_bytes(sealed_onnx(model.SerializeToString()))
     return reader_of(".onnx", "a.onnx", rng)
 
 
@@ -248,12 +249,7 @@ def forged_record(rng: random.Random, folder: Path) -> Arguments:
 
 def damaged_set(rng: random.Random, folder: Path) -> Arguments:
     images = np.zeros((rng.choice((0, 1, 8)), 256, 256, 3), rng.choice((np.uint8, np.float32)))
-    info: dict[str, Any] = {
-        "format": FORMAT, "input_size": 256, "warp": None, "label_space": "celebamask19", "source": "x",
-        "strategy": "random",
-        "seed": 0, "names": ["a"] * len(images), "sha256": list(hashes(images)), "candidates": 9, "pictures_with": {},
-        "pixels_of": {}, "labelled_by": "x",
-    }  # fmt: skip
+    info = calibration_info(images)
     info[rng.choice(list(info))] = rng.choice(NASTY_VALUES)
     np.savez_compressed(folder / "a.npz", images=images, facts=np.array(json.dumps(info)))
     kind = rng.choice(("as it is", "damaged", "bomb", "foreign", "huge header"))
@@ -409,8 +405,3 @@ FAMILIES: dict[str, tuple[Make, bool]] = {
     "unwritable place": (unwritable_place, False),
     "damaged video": (damaged_video, False),
 }
-
-
-def clean(folder: Path) -> None:
-    """Remove the folder of a case, whatever is in it."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from edge_segface.assets import PORTRAIT
@@ -33,15 +35,18 @@ def masks() -> list[bytes]:
     return found
 
 
-def calibration_set() -> bytes:
-    pictures = np.zeros((8, 128, 128, 3), np.uint8)
-    info = {
-        "format": FORMAT, "input_size": 128, "warp": None, "label_space": "celebamask19", "source": "x",
-        "names": ["a"] * 8, "strategy": "random", "seed": 0, "sha256": hashes(pictures), "candidates": 9,
-        "pictures_with": {}, "pixels_of": {}, "labelled_by": "x",
+def calibration_info(pictures: npt.NDArray[Any]) -> dict[str, Any]:
+    """Return what a calibration set says about its images (n, s, s, 3)."""
+    return {
+        "format": FORMAT, "input_size": pictures.shape[1], "warp": None, "label_space": "celebamask19", "source": "x",
+        "names": ["a"] * len(pictures), "strategy": "random", "seed": 0, "sha256": list(hashes(pictures)),
+        "candidates": 9, "pictures_with": {}, "pixels_of": {}, "labelled_by": "x",
     }  # fmt: skip
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=pictures, facts=np.array(json.dumps(info)))
+
+
+def calibration_set() -> bytes:
+    pictures, buffer = np.zeros((8, 128, 128, 3), np.uint8), io.BytesIO()
+    np.savez_compressed(buffer, images=pictures, facts=np.array(json.dumps(calibration_info(pictures))))
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 import secrets
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -158,8 +159,7 @@ class TlsFiles:
 def make_server(app: ASGIApp, listener: Listener, tls: TlsFiles | None) -> uvicorn.Server:
     import uvicorn
 
-    most_descriptors = descriptor_limit()
-    listener.most = min(MAX_CONNECTIONS, max(8, most_descriptors // DESCRIPTORS_SHARE))
+    listener.most = min(MAX_CONNECTIONS, max(8, descriptor_limit() // DESCRIPTORS_SHARE))
     config = uvicorn.Config(
         app,
         http=protocol_class(listener),
@@ -186,7 +186,8 @@ def descriptor_limit() -> int:
         import resource
     except ImportError:  # Windows
         return 512
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def make_app(
