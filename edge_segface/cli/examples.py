@@ -36,6 +36,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
          "edge-segface pseudo-label faces/images --teacher run/best.pt -o labelled"),
         ("By two networks, at 384",
          "edge-segface pseudo-label faces/*.jpg --teacher a.pt --teacher b.pt -o labelled --size 384"),
+        ("With hats from masks that have rough edges",
+         "edge-segface pseudo-label hats/images --teacher a.pt -o labelled --coarse hats/masks --coarse-parts hat"),
     ),
     "recipes": (
         ("All recipes", "edge-segface recipes"),

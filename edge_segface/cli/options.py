@@ -136,6 +136,11 @@ def report_writer(path: Path | None, render: Callable[[Any], str]) -> Callable[[
     return lambda report: write_text(render(report), path)
 
 
+def comma_separated(text: str) -> tuple[str, ...]:
+    """Return the names in a list such as `hair,lips`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def json_writer(path: Path | None) -> Callable[[Any], None]:
     """The writer of a report that is plain data, as JSON."""
     return report_writer(path, json_text)

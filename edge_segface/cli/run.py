@@ -21,6 +21,7 @@ from edge_segface.cli.options import (
     Provider,
     RuntimeOption,
     Threads,
+    comma_separated,
     engine_options,
     json_writer,
 )
@@ -235,7 +236,7 @@ def webcam(
     tls = check_tls(tls_cert, tls_key, serve)
     outputs = Outputs(not headless, record, save_masks, serve, tls, overwrite=overwrite)
     check_drawing(classes, alpha, backdrop)
-    parts = None if classes is None else tuple(name.strip() for name in classes.split(",") if name.strip())
+    parts = None if classes is None else comma_separated(classes)
     draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop or "green"))
     settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, draw)
     open_engine = partial(load_engine, model, **engine_options(threads, runtime, provider))

@@ -15,12 +15,14 @@ from edge_segface.cli.options import (
     JsonFile,
     JsonOut,
     JsonPrinted,
+    LabelsName,
     MaskLabels,
     ModelArgument,
     Provider,
     RuntimeOption,
     SkipBad,
     Threads,
+    comma_separated,
     engine_options,
     json_writer,
     open_split,
@@ -124,6 +126,18 @@ def pseudo_label(
     size: Annotated[
         int | None, typer.Option(help="Input size of the teachers. Default: that of the first one's training.")
     ] = None,
+    coarse: Annotated[
+        Path | None,
+        typer.Option(
+            "--coarse", metavar="FOLDER", help="Masks with rough edges, named as the images: adds parts from them."
+        ),
+    ] = None,
+    coarse_parts: Annotated[
+        str, typer.Option("--coarse-parts", help="The parts to add; they replace hair and background.")
+    ] = "hat,cloth",
+    coarse_labels: Annotated[
+        LabelsName | None, typer.Option(help="Label space of the coarse masks. Default: that of the teachers.")
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Label images with trained networks, to train others on them."""
@@ -133,7 +147,17 @@ def pseudo_label(
     from edge_segface.train.command import run_pseudo_labelling
 
     with progress_bar() as progress:
-        result = run_pseudo_labelling(teachers, images, out, size=size, threads=threads, progress=progress)
+        result = run_pseudo_labelling(
+            teachers,
+            images,
+            out,
+            size=size,
+            coarse=coarse,
+            coarse_space=coarse_labels,
+            coarse_parts=comma_separated(coarse_parts),
+            threads=threads,
+            progress=progress,
+        )
     earlier = f", {result.present} were there before" if result.present else ""
     typer.echo(f"{out}  {result.written} images labelled{earlier}")
     if result.skipped:

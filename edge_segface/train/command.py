@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_segface.data import Dataset, open_dataset
+from edge_segface.errors import TrainingError
 from edge_segface.image_io import find_images
 from edge_segface.labels import LabelSpace, describe_lost_parts, label_space
 from edge_segface.models import input_size, mask_space, resolve_checkpoint
@@ -101,10 +102,18 @@ def run_pseudo_labelling(
     out: Path,
     *,
     size: int | None = None,
+    coarse: Path | None = None,
+    coarse_space: str | None = None,
+    coarse_parts: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> PseudoLabelled:
-    """Label images with the checkpoints of trained networks."""
+    """Label images with the checkpoints of trained networks, and with `coarse_parts` of a folder of coarse masks.
+
+    The masks are in the label space of the teachers if `coarse_space` is not given.
+    """
+    if coarse is not None and not coarse.is_dir():
+        raise TrainingError(f"{coarse} is not a folder", remedy="give the folder of the coarse masks")
     checkpoints = [resolve_checkpoint(teacher) for teacher in teachers]
     paths = find_images(images)
     if size is not None:
@@ -113,9 +122,15 @@ def run_pseudo_labelling(
     import torch
 
     from edge_segface.model.checkpoint import load_weights
-    from edge_segface.train.pseudo_labels import write_pseudo_labels
+    from edge_segface.train.pseudo_labels import CoarseMasks, write_pseudo_labels
 
     if threads is not None:
         torch.set_num_threads(threads)
     loaded = [load_weights(path) for path in checkpoints]
-    return write_pseudo_labels(loaded, paths, out, input_size(loaded[0], size), progress=progress)
+    masks = None
+    if coarse is not None:
+        space = label_space(coarse_space) if coarse_space else loaded[0].space
+        for each in (space, loaded[0].space):
+            each.ids_of(*coarse_parts)  # raises if it lacks one
+        masks = CoarseMasks(coarse, space, tuple(coarse_parts))
+    return write_pseudo_labels(loaded, paths, out, input_size(loaded[0], size), coarse=masks, progress=progress)

@@ -1,6 +1,7 @@
 """Pseudo-labels: what trained networks see in images without labels, as a folder that `also:` of a recipe reads.
 
 The probabilities of all teachers, of each image and of its mirror image, are averaged before the class is chosen.
+Coarse masks, where there are some, add parts that the teachers miss.
 """
 
 from __future__ import annotations
@@ -18,14 +19,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edge_segface.data.readers.files import read_mask
+from edge_segface.data.sample import SampleError
 from edge_segface.errors import ImageError, TrainingError
 from edge_segface.files import make_folder, write_bytes
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array
 from edge_segface.image_io import read_image
-from edge_segface.labels import LabelSpace
+from edge_segface.labels import LabelSpace, remap_table
 from edge_segface.model.checkpoint import Weights
 from edge_segface.model.segface import normalised
 from edge_segface.progress import NO_PROGRESS, Progress
+
+
+@dataclass(frozen=True)
+class CoarseMasks:
+    """Masks with rough edges, named as the images are. `parts` are those of them to use; other ids are ignored."""
+
+    folder: Path
+    space: LabelSpace
+    parts: tuple[str, ...]
+
+    def added_to(self, labels: UInt8Array, name: str, space: LabelSpace) -> UInt8Array:
+        """Return labels with the parts added where they show background, hair, or one of the parts.
+
+        The edge to the face remains that of the labels, which is finer. An image without a mask is left as it is.
+        """
+        path = self.folder / f"{name}.png"
+        if not path.exists():
+            return labels
+        coarse = read_mask(path)
+        if coarse.shape != labels.shape:
+            sizes = " and ".join(f"{width}x{height}" for height, width in (labels.shape, coarse.shape))
+            raise SampleError("image and coarse mask differ in size", found=sizes)
+        replaced = np.isin(labels, space.present_ids(("background", "hair", *self.parts)))
+        added = replaced & np.isin(coarse, self.space.ids_of(*self.parts))
+        return np.where(added, remap_table(self.space, space, drop_missing=True)[coarse], labels)
 
 
 @dataclass(frozen=True)
@@ -38,7 +66,13 @@ class PseudoLabelled:
 
 
 def write_pseudo_labels(
-    teachers: Sequence[Weights], paths: Sequence[Path], out: Path, size: int, *, progress: Progress = NO_PROGRESS
+    teachers: Sequence[Weights],
+    paths: Sequence[Path],
+    out: Path,
+    size: int,
+    *,
+    coarse: CoarseMasks | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> PseudoLabelled:
     """Label images into `out`/images and `out`/masks. Masks that exist already are kept."""
     space = check_teachers(teachers)
@@ -52,8 +86,10 @@ def write_pseudo_labels(
         else:
             try:
                 labels = pseudo_labels(teachers, read_image(path), size, space)
-            except ImageError as error:
-                progress.note(str(error))
+                if coarse is not None:
+                    labels = coarse.added_to(labels, path.stem, space)
+            except (ImageError, SampleError) as error:
+                progress.note(f"{path}: {error}" if isinstance(error, SampleError) else str(error))
                 skipped.append(path.name)
             else:
                 make_folder(mask.parent)

@@ -11,9 +11,9 @@ import torch
 from edge_segface.data import open_dataset
 from edge_segface.errors import TrainingError
 from edge_segface.image_io import find_images
-from edge_segface.labels import CELEBAMASK19, LAPA11
+from edge_segface.labels import CELEBAMASK19, CELEBAMASK19_RAW, LAPA11
 from edge_segface.model.checkpoint import save_weights
-from edge_segface.train.pseudo_labels import pseudo_labels, write_pseudo_labels
+from edge_segface.train.pseudo_labels import CoarseMasks, pseudo_labels, write_pseudo_labels
 from tests.conftest import assert_one_line_error, run_cli
 from tests.support.weights import weights_of
 
@@ -69,6 +69,26 @@ def test_teachers_of_different_label_spaces_or_with_a_warp_are_rejected(photos: 
     assert torch.is_grad_enabled()
 
 
+def test_parts_of_coarse_masks_replace_hair_and_background_only(tmp_path: Path) -> None:
+    labels = np.repeat(CELEBAMASK19.ids_of("background", "hair", "skin", "hat"), 2).astype(np.uint8).reshape(1, -1)
+    hat, cloth, glasses = (CELEBAMASK19_RAW.id_of(part) for part in ("hat", "cloth", "glasses"))
+    cv2.imwrite(str(tmp_path / "a.png"), np.array([[hat, glasses, hat, 255, hat, hat, cloth, 255]], dtype=np.uint8))
+    masks = CoarseMasks(tmp_path, CELEBAMASK19_RAW, ("hat", "cloth"))
+    found = [CELEBAMASK19.parts[index] for index in masks.added_to(labels, "a", CELEBAMASK19)[0]]
+    assert labels[0].tolist() == sorted(labels[0].tolist())  # background, skin, hair, hat
+    assert found == ["hat", "background", "skin", "skin", "hat", "hat", "cloth", "hat"]
+    assert masks.added_to(labels, "without-a-mask", CELEBAMASK19) is labels
+
+
+def test_coarse_masks_of_another_size_are_reported(photos: Path, tmp_path: Path) -> None:
+    coarse = tmp_path / "coarse"
+    coarse.mkdir()
+    cv2.imwrite(str(coarse / "a.png"), np.zeros((9, 12), dtype=np.uint8))
+    masks = CoarseMasks(coarse, CELEBAMASK19, ("hat",))
+    result = write_pseudo_labels([weights_of("pico")], find_images([str(photos)]), tmp_path / "out", 128, coarse=masks)
+    assert (result.written, result.skipped) == (1, ["a.jpg", "broken.jpg"])
+
+
 def test_two_images_of_one_name_are_rejected(photos: Path, tmp_path: Path) -> None:
     (photos / "a.png").write_bytes((photos / "b.png").read_bytes())
     with pytest.raises(TrainingError, match="2 images are called a"):
@@ -101,4 +121,7 @@ def test_wrong_arguments_of_the_command_are_one_line(photos: Path, tmp_path: Pat
     assert "No such file" in absent.stderr
     wrong_size = run_cli("pseudo-label", photos, "--teacher", teacher, "-o", out, "--size", 100)
     assert_one_line_error(wrong_size, "multiple of 32")
+    arguments = ("pseudo-label", photos, "--teacher", teacher, "-o", out, "--coarse")
+    assert_one_line_error(run_cli(*arguments, "missing"), "missing is not a folder")
+    assert_one_line_error(run_cli(*arguments, photos, "--coarse-parts", "hats"), "no part 'hats'", "hat")
     assert not out.exists()

@@ -125,14 +125,17 @@ class CameraAugmentation:
         return np.asarray(np.rint(backdrop * (1 - alpha) + warped * alpha), dtype=np.uint8), labels
 
     def whole_frame(self, index: int, rng: np.random.Generator) -> LabelledImage:
-        """Return a camera frame with up to four heads, letterboxed as the parser gets it when it searches for faces."""
+        """Return a camera frame with up to four heads or a crowd, letterboxed as in a search for faces."""
         aspect_ratio = float(rng.choice([4 / 3, 4 / 3, 16 / 9, 1.0, 3 / 4]))
         width = self.size if aspect_ratio >= 1 else round(self.size * aspect_ratio)
         height = round(self.size / aspect_ratio) if aspect_ratio >= 1 else self.size
-        count = int(rng.choice([0, 1, 2, 3, 4], p=[0.12, 0.4, 0.26, 0.14, 0.08]))
+        count = int(rng.choice([0, 1, 2, 3, 4, 10], p=[0.12, 0.37, 0.24, 0.13, 0.07, 0.07]))
+        if count == 10:
+            count = int(rng.integers(5, 17))
         heads = [self.dataset[index], *self._random_samples(rng, max(0, count - 1))][:count]
-        largest = 0.9 if count == 1 else 0.6 if count == 2 else 0.4
-        heights = [height * math.exp(rng.uniform(math.log(0.1), math.log(largest))) for _ in heads]
+        smallest = 0.1 if count <= 4 else 0.07
+        largest = 0.9 if count == 1 else 0.6 if count == 2 else 0.4 if count <= 4 else 0.2
+        heights = [height * math.exp(rng.uniform(math.log(smallest), math.log(largest))) for _ in heads]
         scene = compose_scene(heads, heights, (width, height), rng, self.backdrop_pool(rng), cut_off=0.3)
         image = np.full((self.size, self.size, 3), OUTSIDE_BGR, dtype=np.uint8)
         labels = np.zeros((self.size, self.size), dtype=np.uint8)
