@@ -14,6 +14,7 @@ from edge_segface.assets import PORTRAIT
 from edge_segface.quantize.calibration.artefact import FORMAT, hashes
 from edge_segface.spec import to_json
 from edge_segface.train.recipe import FOLDER as RECIPES
+from tests.fuzz.servers import motion_jpeg_of
 from tests.test_spec import RECORD, SPEC
 
 
@@ -22,6 +23,16 @@ def images() -> list[bytes]:
     for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
         buffer = io.BytesIO()
         Image.open(PORTRAIT).resize((24, 24)).save(buffer, kind)
+        found.append(buffer.getvalue())
+    return found
+
+
+def jpegs() -> list[bytes]:
+    """Return frames of a camera, the last of another size."""
+    found = []
+    for side in (48, 48, 48, 64):
+        buffer = io.BytesIO()
+        Image.open(PORTRAIT).resize((side, side)).save(buffer, "JPEG")
         found.append(buffer.getvalue())
     return found
 
@@ -70,4 +81,12 @@ EXAMPLES: dict[str, list[bytes]] = {
     "redaction": [b"rtsp://me:secret@camera:554/x?password=1", b"user-pw=secret"],
     "arguments": [b"--json a.json edge-256 -j"],
     "y4m header": [b"YUV4MPEG2 W64 H48 F30:1 C420\n"],
+    "request of the page": [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: none\r\nCookie: a=b\r\n\r\n",
+        b"GET /healthz?a=%41 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nConnection: close\r\n\r\n",
+        b"POST /stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+        b"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    ],
+    "Motion JPEG": [motion_jpeg_of(jpegs())],
 }

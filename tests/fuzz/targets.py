@@ -28,6 +28,7 @@ from edge_segface.redaction import redact
 from edge_segface.seal import check_seal
 from edge_segface.spec import METADATA_KEY, EngineRecord, ModelSpec, from_json
 from edge_segface.train.recipe import load_recipe
+from tests.fuzz.servers import motion_jpeg, page_request
 
 Target = Callable[[bytes], None]
 
@@ -88,4 +89,6 @@ TARGETS: dict[str, Target] = {
     "redaction": of_text(redact),
     "arguments": of_text(lambda text: with_json_file(text.split())),
     "y4m header": y4m_header,
+    "request of the page": page_request,
+    "Motion JPEG": motion_jpeg,
 }

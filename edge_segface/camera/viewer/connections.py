@@ -63,6 +63,7 @@ def end(connection: socket.socket) -> None:
 
 def protocol_class(listener: Listener) -> type[asyncio.Protocol]:
     """Return uvicorn's HTTP protocol with time limits."""
+    import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Connection(H11Protocol):
@@ -83,6 +84,16 @@ def protocol_class(listener: Listener) -> type[asyncio.Protocol]:
                 self._stop("header")
             else:
                 self._start("header", HEADER_S)
+
+        def send_400_response(self, msg: str) -> None:
+            """Answer a malformed request; hang up if its head was valid, because the app is answering it."""
+            answered = self.cycle is not None and not self.cycle.response_complete
+            if answered or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+                if self.cycle is not None:
+                    self.cycle.disconnected = True
+                self.abort()
+            else:
+                super().send_400_response(msg)
 
         def pause_writing(self) -> None:
             super().pause_writing()
