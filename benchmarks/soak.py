@@ -42,7 +42,7 @@ from edge_segface.camera.viewer.server import PageSink
 from edge_segface.face.parser import FaceParser
 
 MODEL = "edge-256"
-FPS = 30
+FPS = 30.0
 FRAMES_A_LOOP = 900
 BREAKS_AFTER = (100, 1500)  # frames
 KEPT_RECORDINGS = 3
@@ -55,6 +55,7 @@ CONTROL_HOURS = 0.05
 def main() -> None:
     arguments = common.argument_parser(__doc__)
     arguments.add_argument("--hours", type=float, default=2.0, help="Default: 2.")
+    arguments.add_argument("--fps", type=float, default=FPS, help=f"Frame rate of the camera. Default: {FPS:g}.")
     arguments.add_argument("--save", action="store_true", help="Write results/soak.json.")
     arguments.add_argument("--loops", metavar="URL", help="Run the loops of one process; used by this script.")
     arguments.add_argument("--page-port", type=int, default=0)
@@ -67,8 +68,9 @@ def main() -> None:
         **common.new_report("onnxruntime", "opencv-python"),
         "model": MODEL,
         "limits": {"memory_mb": MOST_MB, "descriptors": MOST_DESCRIPTORS, "threads": MOST_THREADS},
-        "soak": watched(options.hours, leak=False),
-        "control": watched(min(CONTROL_HOURS, options.hours), leak=True),
+        "camera_fps": options.fps,
+        "soak": watched(options.hours, options.fps, leak=False),
+        "control": watched(min(CONTROL_HOURS, options.hours), options.fps, leak=True),
     }
     print(table(report))
     if options.save:
@@ -85,11 +87,11 @@ class Reading:
     threads: int
 
 
-def watched(hours: float, *, leak: bool) -> dict[str, Any]:
+def watched(hours: float, fps: float, *, leak: bool) -> dict[str, Any]:
     """Run the loops for so long and judge what their process held."""
     readings: list[Reading] = []
     port = free_port()
-    with camera() as served:
+    with camera(fps) as served:
         command = [sys.executable, __file__, "--loops", served.url, "--page-port", str(port)]
         command += ["--leak"] if leak else []
         with tempfile.TemporaryFile("w+") as output, subprocess.Popen(command, stdout=output) as process:
@@ -187,8 +189,9 @@ class Camera(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, fps: float) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
+        self.fps = fps
         self.url = f"http://127.0.0.1:{self.server_address[1]}/video"
         self.breaks = 0
         source = DemoSource()
@@ -209,7 +212,7 @@ class Answer(BaseHTTPRequestHandler):
                 jpeg = self.server.frames[number % len(self.server.frames)]
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
-                time.sleep(1 / FPS)
+                time.sleep(1 / self.server.fps)
             self.server.breaks += 1
 
     def log_message(self, *_: object) -> None:
@@ -217,8 +220,8 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def camera() -> Iterator[Camera]:
-    with Camera() as server:
+def camera(fps: float) -> Iterator[Camera]:
+    with Camera(fps) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -282,7 +285,7 @@ def table(report: Report) -> str:
         f"`{report['model']}`. Growth of memory, descriptors and threads: medians of the last tenth of the time minus "
         f"those of the first after a warm-up. At most {limits['memory_mb']:g} MB, {limits['descriptors']} descriptors "
         f"and {limits['threads']} threads pass.",
-        f"The camera disconnected {soak['camera_breaks']} times; {soak['unreadable_recordings']} of {soak['loops']} "
+        f"The camera sent {report['camera_fps']:g} frames a second and disconnected {soak['camera_breaks']} times; {soak['unreadable_recordings']} of {soak['loops']} "
         "recordings could not be read back.",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from edge_segface.labels import LABEL_SPACES, LabelSpace
 from edge_segface.typed import from_plain
 
 METADATA_KEY = "edge_segface.spec"
+RECORD_DIGEST = "sha256"  # key of a record's checksum
 SCHEMA = 1
 SIZES = range(128, 1025, 32)
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
@@ -173,7 +175,7 @@ class EngineRecord:
         return engine.with_name(engine.name + ".json")
 
     def save(self, engine: Path) -> None:
-        write_text(to_json(self, indent=2) + "\n", self.path_for(engine))
+        write_text(sealed_record(dataclasses.asdict(self)), self.path_for(engine))
 
     @classmethod
     def load(cls, engine: Path) -> EngineRecord:
@@ -184,11 +186,28 @@ class EngineRecord:
             raise ModelError(
                 f"{engine} has no readable record beside it", found=path, remedy="build the engine again"
             ) from error
-        return from_json(cls, text, path)
+        record = from_json(cls, text, path)
+        content = parse_json(text)
+        if content.pop(RECORD_DIGEST, None) != _digest(content):
+            raise ModelError(
+                f"{path} is damaged or was changed",
+                found="its values do not match its checksum",
+                remedy="build the engine again",
+            )
+        return record
 
     def mismatches(self, **machine: str | None) -> dict[str, tuple[object, object]]:
         """Map each field that differs to (recorded, found here)."""
         return {field: (getattr(self, field), here) for field, here in machine.items() if getattr(self, field) != here}
+
+
+def sealed_record(content: Mapping[str, Any]) -> str:
+    """Return the JSON of a record with a checksum over its values."""
+    return json.dumps({**content, RECORD_DIGEST: _digest(content)}, indent=2) + "\n"
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def check_size(size: int) -> None:
@@ -219,8 +238,8 @@ def _check_texts(record: ModelSpec | EngineRecord) -> None:
                 raise ModelError(f"{field.name} is not one line of text", found=repr(text[:80]))
 
 
-def to_json(spec: ModelSpec | EngineSpec | EngineRecord, indent: int | None = None) -> str:
-    return json.dumps(dataclasses.asdict(spec), indent=indent)
+def to_json(spec: ModelSpec | EngineSpec | EngineRecord) -> str:
+    return json.dumps(dataclasses.asdict(spec))
 
 
 def from_json(kind: type[Spec], text: str, path: Path) -> Spec:

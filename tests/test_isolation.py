@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_segface.isolation import isolated_python
-from edge_segface.spec import EngineRecord, to_json
+from edge_segface.spec import EngineRecord, sealed_record, to_json
 from tests.conftest import run_cli
 from tests.test_spec import RECORD
 
@@ -53,7 +53,7 @@ def test_a_forged_record_names_no_module(hostile: Path, runtime: str) -> None:
     record = dataclasses.replace(RECORD, engine_sha256=hashlib.sha256(b"plan").hexdigest())
     content = json.loads(to_json(record))
     content["engine"]["runtime"] = runtime
-    EngineRecord.path_for(hostile / "x.engine").write_text(json.dumps(content), encoding="utf-8")
+    EngineRecord.path_for(hostile / "x.engine").write_text(sealed_record(content), encoding="utf-8")
     for command in (["benchmark", "x.engine"], ["info", "x.engine"], ["parse", "demo.jpg", "--model", "x.engine"]):
         failed = run_cli(*command, cwd=hostile, env=without_safe_path())
         assert failed.returncode == 1

@@ -45,6 +45,16 @@ def test_record_lives_beside_the_engine_and_names_what_differs(tmp_path: Path) -
         EngineRecord.load(tmp_path / "other.engine")
 
 
+@pytest.mark.parametrize(("old", "new"), [("12.5", "12.6"), ('"fp16"', '"fp32"'), ('"sha256"', '"sha257"')])
+def test_a_damaged_record_is_rejected(tmp_path: Path, old: str, new: str) -> None:
+    engine = tmp_path / "m.engine"
+    RECORD.save(engine)
+    path = EngineRecord.path_for(engine)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ModelError, match="damaged or was changed .*do not match its checksum.* build the engine again"):
+        EngineRecord.load(engine)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

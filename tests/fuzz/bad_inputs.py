@@ -23,7 +23,7 @@ from PIL import Image
 
 from edge_segface.assets import FOLDER, PORTRAIT
 from edge_segface.seal import sealed_onnx
-from edge_segface.spec import METADATA_KEY, EngineRecord, to_json
+from edge_segface.spec import METADATA_KEY, EngineRecord, sealed_record, to_json
 from tests.fuzz.examples import calibration_info
 from tests.support.tiny_onnx import write_tiny_onnx
 from tests.test_spec import RECORD
@@ -242,7 +242,7 @@ def forged_record(rng: random.Random, folder: Path) -> Arguments:
     content = json.loads(to_json(RECORD))
     part = rng.choice((content, content["engine"], content["model"]))
     part[rng.choice(list(part))] = rng.choice(NASTY_VALUES)
-    text = json.dumps(content) if rng.random() < 0.75 else rng.choice(NASTY_JSON)
+    text = sealed_record(content) if rng.random() < 0.75 else rng.choice(NASTY_JSON)
     EngineRecord.path_for(folder / "a.engine").write_text(text, encoding="utf-8", errors="surrogatepass")
     return reader_of(".engine", "a.engine", rng)
 

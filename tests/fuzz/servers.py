@@ -57,7 +57,7 @@ def page_request(content: bytes) -> None:
             protocol, status = answer.split(b" ", 2)[:2]
             assert protocol.startswith(b"HTTP/1."), answer
             assert int(status) in EXPECTED_STATUS, answer
-    with urlopen(f"{sink.url}healthz", timeout=5) as health:  # noqa: S310
+    with urlopen(f"{sink.url}healthz", timeout=5) as health:
         assert health.status == 200
     found, tracebacks.found = tracebacks.found, []
     assert not found, found
