@@ -55,7 +55,7 @@ bench: .venv/dev
 .venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(UV) -e .
+	$(UV) -e '.[cpu]'
 	@touch $@
 
 .venv/dev: .venv/base

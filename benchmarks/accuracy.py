@@ -26,7 +26,7 @@ def main() -> None:
     val_set = common.open_split(options, "val")
     rows = []
     for model in options.models:
-        with FaceParser(model) as parser:
+        with FaceParser(model, runtime="onnxruntime") as parser:
             scores = evaluate(parser, val_set).report()
             rows.append({"model": parser.spec.name, "engine": parser.engine.description, **scores})
     report = {

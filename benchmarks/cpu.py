@@ -95,15 +95,15 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
     export_onnx(load_weights(FOLDER / "edge.pt"), source, size=size)
     calibration = write_calibration_set(source, train_set, folder / "set.npz")
     quantize_int8(source, folder / "set.npz", ours)
-    yield "fp32, ONNX Runtime", lambda: load_engine(source)
+    yield "fp32, ONNX Runtime", lambda: load_engine(source, runtime="onnxruntime")
     yield "fp32, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="fp32")
     if "BF16" in processor_features():
         yield "fp32 file in bf16, OpenVINO", lambda: load_engine(source, runtime="openvino", precision="bf16")
-    yield "int8 by `quantize`, ONNX Runtime", lambda: load_engine(ours)
+    yield "int8 by `quantize`, ONNX Runtime", lambda: load_engine(ours, runtime="onnxruntime")
     yield "int8 by `quantize`, OpenVINO", lambda: load_engine(ours, runtime="openvino")
     yield "int8 by `quantize`, OpenVINO, rest in fp32", lambda: load_engine(ours, runtime="openvino", precision="fp32")
     static = quantize_by_onnxruntime(source, folder / "u8s8.onnx", calibration.images_bgr)
-    yield "int8 convolutions by `quantize_static`, ONNX Runtime", lambda: load_engine(static)
+    yield "int8 convolutions by `quantize_static`, ONNX Runtime", lambda: load_engine(static, runtime="onnxruntime")
     if find_spec("nncf") is None:
         print("skipped: nncf is not installed")
         return
@@ -112,7 +112,7 @@ def candidates(folder: Path, size: int, train_set: Dataset) -> Iterator[tuple[st
 
 
 def write_calibration_set(source: Path, train_set: Dataset, out: Path) -> CalibrationSet:
-    with FaceParser(source) as parser:
+    with FaceParser(source, runtime="onnxruntime") as parser:
         calibration = collect(
             from_dataset(train_set, parser),
             parser.spec,
@@ -160,7 +160,7 @@ def quantize_by_nncf(source: Path, out: Path, images_bgr: UInt8Array) -> Path:
         subset_size=len(images_bgr),
         model_type=nncf.ModelType.TRANSFORMER,
     )
-    with load_engine(source) as engine:
+    with load_engine(source, runtime="onnxruntime") as engine:
         quantized.set_rt_info(engine.spec.metadata()[METADATA_KEY], SPEC_PATH)
     ov.save_model(quantized, out)
     return out

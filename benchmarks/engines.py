@@ -47,7 +47,7 @@ def main() -> None:
 
 def latencies(path: Path, rounds: int) -> list[Row]:
     """Time both runtimes, each called directly and through our class."""
-    with load_engine(path) as onnxruntime, load_engine(path, runtime="openvino") as openvino:
+    with load_engine(path, runtime="onnxruntime") as onnxruntime, load_engine(path, runtime="openvino") as openvino:
         image = common.noise_image(onnxruntime.spec.input_size)
         works: dict[str, Call] = {
             "ONNX Runtime, bare": onnxruntime_call(path),

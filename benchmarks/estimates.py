@@ -36,7 +36,7 @@ def main() -> None:
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files = export_networks(Path(folder))
-        engines = {name: load_engine(path) for name, path in files.items()}
+        engines = {name: load_engine(path, runtime="onnxruntime") for name, path in files.items()}
         works = {name: partial(engine.infer, noise_images(engine.spec.input_size)) for name, engine in engines.items()}
         before = measure_this_machine()
         seconds = interleaved(works, options.rounds)

@@ -91,7 +91,7 @@ def main() -> None:
         "models": {},
     }
     for model in options.models:
-        with FaceParser(model) as parser:
+        with FaceParser(model, runtime="onnxruntime") as parser:
             heads = to_model_space(common.open_split(options, "val"), parser.space)
             report["engine"] = parser.engine.description
             report["models"][model] = measure(parser, heads, photos, options.frames, fit=options.fit)

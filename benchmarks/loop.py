@@ -75,7 +75,7 @@ def main() -> None:
 
 def rates(_: Namespace) -> list[Row]:
     """Run the loop in both runtimes by turns; the first round is a warm-up."""
-    with FaceParser(MODEL) as onnxruntime, FaceParser(MODEL, runtime="openvino") as openvino:
+    with FaceParser(MODEL, runtime="onnxruntime") as onnxruntime, FaceParser(MODEL, runtime="openvino") as openvino:
         parsers = {"ONNX Runtime": onnxruntime, "OpenVINO": openvino}
         reports: dict[str, list[Report]] = {name: [] for name in parsers}
         for index in range(ROUNDS + 1):

@@ -85,7 +85,7 @@ def main() -> None:
 def write_calibration_sets(source: Path, train_set: Dataset, count: int, folder: Path) -> dict[Strategy, Path]:
     """Write a calibration set chosen by each strategy."""
     sets: dict[Strategy, Path] = {}
-    with FaceParser(source) as parser:
+    with FaceParser(source, runtime="onnxruntime") as parser:
         for strategy in STRATEGIES:
             chosen = collect(
                 from_dataset(train_set, parser),

@@ -50,7 +50,7 @@ def main() -> None:
     arguments.add_argument("--images", type=Path, help="Folder for some frames with true and found boxes.")
     options = arguments.parse_args()
     heads = common.open_split(options, "val")
-    with FaceParser(options.model) as parser:
+    with FaceParser(options.model, runtime="onnxruntime") as parser:
         report = measure(parser, to_model_space(heads, parser.space), options.frames, options.images)
     print(json.dumps(report, indent=2))
     if options.save:

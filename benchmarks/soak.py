@@ -147,7 +147,7 @@ def growth_of(readings: list[Reading]) -> dict[str, float]:
 def run_loops(url: str, port: int, *, leak: bool) -> None:
     """Run one loop after another, until the process is ended; print a line for each."""
     leaked: list[object] = []
-    with tempfile.TemporaryDirectory() as name, FaceParser(MODEL) as parser:
+    with tempfile.TemporaryDirectory() as name, FaceParser(MODEL, runtime="onnxruntime") as parser:
         folder = Path(name)
         for number in range(1_000_000):
             path = folder / f"{number}.mp4"
@@ -285,8 +285,8 @@ def table(report: Report) -> str:
         f"`{report['model']}`. Growth of memory, descriptors and threads: medians of the last tenth of the time minus "
         f"those of the first after a warm-up. At most {limits['memory_mb']:g} MB, {limits['descriptors']} descriptors "
         f"and {limits['threads']} threads pass.",
-        f"The camera sent {report['camera_fps']:g} frames a second and disconnected {soak['camera_breaks']} times; {soak['unreadable_recordings']} of {soak['loops']} "
-        "recordings could not be read back.",
+        f"The camera sent {report['camera_fps']:g} frames a second and disconnected {soak['camera_breaks']} times; "
+        f"{soak['unreadable_recordings']} of {soak['loops']} recordings could not be read back.",
     )
 
 

@@ -236,7 +236,7 @@ class _Build:
 
     def _to_onnxruntime(self, model: Path) -> None:
         """Copy the file, which ONNX Runtime optimises on loading, after loading it once as a check."""
-        load_engine(model).close()
+        load_engine(model, runtime="onnxruntime").close()
         if self.request.out.resolve() != model.resolve():
             write_bytes(model.read_bytes(), self.request.out)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_segface.bench.interleave import time_runtimes
 from edge_segface.camera.loop import CameraLoop, LoopSettings
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.result import FrameResult
@@ -18,7 +17,6 @@ from edge_segface.errors import EdgeSegfaceError
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.image_io import write_image
-from edge_segface.models import resolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +45,13 @@ class KeepLastSink:
 
 
 def run_demo(model: str, out: Path, frames: int, runtime: Runtime | None = None, **engine_options: Any) -> DemoResult:
-    """Run the loop and draw every frame.
-
-    Without `runtime`, the installed runtimes are timed and the fastest is used.
-    """
-    chosen = runtime or fastest(model, engine_options.get("threads"))
+    """Run the loop and draw every frame."""
     last = KeepLastSink()
 
     def open_sinks(reader: SourceReader) -> list[KeepLastSink]:  # noqa: ARG001
         return [last]
 
-    with FaceParser(model, runtime=chosen, **engine_options) as parser:
+    with FaceParser(model, runtime=runtime, **engine_options) as parser:
         report = CameraLoop(parser, DemoSource, open_sinks, LoopSettings(frames)).run()
     result = last.result
     if result is None:
@@ -69,12 +63,3 @@ def run_demo(model: str, out: Path, frames: int, runtime: Runtime | None = None,
     write_image(side_by_side(result.image_bgr, result.class_map, squares=squares), image)
     write_text(json.dumps(report, indent=2) + "\n", json_path)
     return DemoResult(report, image, json_path)
-
-
-def fastest(model: str, threads: int | None) -> Runtime | None:
-    """Return the fastest installed runtime for this model, or None if there is no choice."""
-    found = resolve(model)
-    if len(found.format.runtimes) < 2:
-        return None
-    timed = time_runtimes({"model": found.path}, rounds=6, threads=threads)
-    return min(timed, key=lambda one: one.median_ms).runtime

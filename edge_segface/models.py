@@ -121,7 +121,7 @@ def resolve_onnx(model: str | Path) -> Path:
 def load_engine(
     model: str | Path, *, size: int | None = None, runtime: Runtime | None = None, **options: Unpack[EngineOptions]
 ) -> Engine:
-    """Open a model for inference: on ONNX Runtime, OpenVINO or TensorRT by its file, or in PyTorch for a checkpoint.
+    """Open a model for inference: in OpenVINO, ONNX Runtime or TensorRT, or in PyTorch for a checkpoint.
 
     Examples:
         >>> with load_engine("edge-256", threads=2) as engine:
@@ -129,7 +129,7 @@ def load_engine(
         256
 
     `size` is the input of a checkpoint; other files have a fixed one. `runtime` chooses where several can run the file.
-    `options` are those of the engine's class, such as `threads`.
+    By default it is the fastest that is installed. `options` are those of the engine's class, such as `threads`.
     """
     found = resolve(model)
     if found.is_checkpoint:

@@ -54,7 +54,7 @@ def package_for_deepstream(model: str | Path, out: Path, *, most: int = 1) -> Pa
             found=path.suffix or "no suffix",
             remedy="give the .onnx file, from which it builds its own plan",
         )
-    load_engine(path).close()  # raises if the file is unusable
+    load_engine(path, runtime="onnxruntime").close()  # raises if the file is unusable
     spec = spec_of(path)
     check_extra("onnx", "rewriting a model for DeepStream", "onnx")
     from edge_segface.export.deepstream_graph import write_planes_graph
@@ -72,7 +72,7 @@ def _write_labels(spec: ModelSpec, folder: Path) -> None:
 
 def _triton_model(path: Path, most: int) -> TritonModel:
     if path.suffix.lower() == ".onnx":
-        load_engine(path).close()  # raises if the file is unusable
+        load_engine(path, runtime="onnxruntime").close()  # raises if the file is unusable
         return TritonModel("onnxruntime", "model.onnx", spec_of(path), None, most)
     if path.suffix.lower() != ".engine":
         raise ModelError(

@@ -18,6 +18,7 @@ from edge_segface.bench.interleave import noise_images
 from edge_segface.bench.results import ColdStart
 from edge_segface.bench.telemetry import Nvml
 from edge_segface.board import board_model
+from edge_segface.engine import fastest_first
 from edge_segface.engine.tensorrt.common import MODULES
 from edge_segface.errors import EdgeSegfaceError, ModelError
 from edge_segface.isolation import isolated_python
@@ -60,7 +61,7 @@ def main() -> None:
 def _measure(path: Path, batch: int, options: Mapping[str, Any]) -> ColdStart:
     started = time.perf_counter()
     with suppress(ImportError, EdgeSegfaceError):  # loading the model reports what is missing or wrong
-        import_module(runtime_module(path, options.get("runtime")))
+        import_module(runtime_module(path, options))
     memory_before_mb, gpu_before_mb = peak_memory_mb(), gpu_memory_mb()
     imported = time.perf_counter()
     with load_engine(path, **options) as engine:
@@ -82,12 +83,12 @@ def _measure(path: Path, batch: int, options: Mapping[str, Any]) -> ColdStart:
     )
 
 
-def runtime_module(path: Path, runtime: str | None) -> str:
+def runtime_module(path: Path, options: Mapping[str, Any]) -> str:
     """Return the module whose import a user of this file waits for."""
     if path.suffix.lower() == ".engine":
         built_for = EngineRecord.load(path).engine.runtime
         return MODULES.get(built_for, built_for)  # one of a few known ones: EngineSpec checks it
-    return runtime or FORMATS[path.suffix.lower()].runtimes[0]
+    return options.get("runtime") or fastest_first(FORMATS[path.suffix.lower()].runtimes, options)[0]
 
 
 def _increase(before: float | None, after: float | None) -> float | None:

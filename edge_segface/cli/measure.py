@@ -17,6 +17,7 @@ from edge_segface.cli.options import (
     complete_models,
     json_text,
     json_writer,
+    named_runtime,
     report_writer,
 )
 from edge_segface.errors import EdgeSegfaceError
@@ -82,7 +83,7 @@ def benchmark(
         rounds=rounds,
         batches=tuple(batch or (1,)),
         threads=threads,
-        runtime=runtime,
+        runtime=named_runtime(runtime),
         provider=None if provider == "cpu" else provider,
         sustain_s=None if sustain is None else parse_seconds(sustain),
     )

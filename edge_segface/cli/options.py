@@ -42,11 +42,12 @@ Model = Annotated[
         "--model", "-m", metavar="MODEL", help=MODEL_HELP, rich_help_panel=ENGINE, autocompletion=complete_models
     ),
 ]
+RuntimeName = Literal["auto", "onnxruntime", "openvino"]
 RuntimeOption = Annotated[
-    Literal["onnxruntime", "openvino"] | None,
+    RuntimeName | None,
     typer.Option(
         "--runtime",
-        help="Runtime to execute the model. Default: chosen by the file's suffix (onnxruntime for .onnx).",
+        help="Runtime to execute the model. Default: auto, the fastest that is installed for the file.",
         rich_help_panel=ENGINE,
     ),
 ]
@@ -114,13 +115,18 @@ class EngineOptions(TypedDict, total=False):
     provider: str
 
 
-def engine_options(threads: int | None, runtime: Runtime | None, provider: str) -> EngineOptions:
+def named_runtime(runtime: RuntimeName | None) -> Runtime | None:
+    """Return the runtime to pass on: None is the fastest."""
+    return None if runtime == "auto" else runtime
+
+
+def engine_options(threads: int | None, runtime: RuntimeName | None, provider: str) -> EngineOptions:
     """The engine options that were given; an engine without such an option rejects it."""
     options: EngineOptions = {}
     if threads is not None:
         options["threads"] = threads
-    if runtime is not None:
-        options["runtime"] = runtime
+    if (name := named_runtime(runtime)) is not None:
+        options["runtime"] = name
     if provider != "cpu":
         options["provider"] = provider
     return options

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -13,6 +15,8 @@ import numpy.typing as npt
 from edge_segface.errors import InputError, ModelError
 from edge_segface.frames import UInt8Array
 from edge_segface.spec import ModelSpec
+
+log = logging.getLogger("edge_segface")
 
 MOST_THREADS = 256
 MOST_BYTES = 1 << 30  # of a model file
@@ -44,6 +48,12 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@lru_cache(maxsize=64)
+def say_once(text: str) -> None:
+    """Log a warning, but not again in this process."""
+    log.warning("%s", text)
 
 
 def check_images(images: UInt8Array, spec: ModelSpec) -> UInt8Array:

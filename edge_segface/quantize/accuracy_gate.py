@@ -104,7 +104,7 @@ class AccuracyGate:
         return AccuracyDrop(before, after, counts, self.max_drop)
 
     def _scores(self, path: Path, stage: str, progress: Progress) -> Scores:
-        with FaceParser(path, threads=self.threads) as parser:
+        with FaceParser(path, runtime="onnxruntime", threads=self.threads) as parser:
             return evaluate(parser, self.dataset, stage=stage, progress=progress)
 
 

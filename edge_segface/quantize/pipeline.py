@@ -129,8 +129,8 @@ def agreement_of(source: Path, quantized: QuantizedModel, images_bgr: UInt8Array
     """Return the share of pixels to which both models give the same class."""
     with (
         temporary_file(quantized) as path,
-        load_engine(source, threads=threads) as before,
-        load_engine(path, threads=threads) as after,
+        load_engine(source, runtime="onnxruntime", threads=threads) as before,
+        load_engine(path, runtime="onnxruntime", threads=threads) as after,
     ):
         return float(np.mean(before.infer(images_bgr) == after.infer(images_bgr)))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import threading
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.engine.base import check_has_labels, check_images, check_model_file, check_tensors, check_threads
-from edge_segface.engine.onnxruntime import spec_of
+from edge_segface.engine.openvino.cache import CompiledCache
 from edge_segface.engine.openvino.layout import optimise_for_openvino
-from edge_segface.errors import MissingExtra, ModelError, first_line
-from edge_segface.files import write_bytes
+from edge_segface.errors import EngineError, MissingExtra, ModelError, first_line
+from edge_segface.files import cache_folder, write_bytes
 from edge_segface.frames import UInt8Array
+from edge_segface.installation import install_command
 from edge_segface.seal import check_is_sealed, check_seal, sealed_xml
 from edge_segface.spec import METADATA_KEY, ModelSpec
 
@@ -36,7 +39,7 @@ class OpenVinoEngine:
 
     `precision`: of layers outside int8; `auto` leaves it to OpenVINO, which picks bf16 where the CPU supports it.
     `hint`: `latency` gives all cores to one image, `throughput` runs several images of a batch side by side. `cache`: a
-    folder for compiled models.
+    folder of compiled models, by default in that of all caches.
     """
 
     gpu_ms: list[tuple[float, float, float]] | None = None  # not measured
@@ -54,19 +57,14 @@ class OpenVinoEngine:
         core = open_core()
         import openvino as ov
 
-        model, self.spec = read_model(core, path)
-        model.reshape({0: [1, self.spec.input_size, self.spec.input_size, 3]})
+        check_model_file(path)
         settings: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
         if check_threads(threads):
             settings["INFERENCE_NUM_THREADS"] = threads
         if precision != "auto":
             settings["INFERENCE_PRECISION_HINT"] = HINTS[precision]
-        if cache is not None:
-            settings["CACHE_DIR"] = str(cache)
         try:
-            usual = core.get_property(device, "INFERENCE_PRECISION_HINT").to_string()
-            wide = settings.get("INFERENCE_PRECISION_HINT", usual) in ("f32", "bf16")
-            compiled = core.compile_model(optimise_for_openvino(model, wide=wide and device == "CPU"), device, settings)
+            compiled, self.spec = compiled_model(core, path, device, settings, cache or cache_folder() / "openvino")
             used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         except RuntimeError as error:
             raise ModelError(
@@ -110,6 +108,31 @@ class OpenVinoEngine:
         self.close()
 
 
+def compiled_model(
+    core: ov.Core, path: Path, device: str, settings: dict[str, Any], cache: Path
+) -> tuple[ov.CompiledModel, ModelSpec]:
+    """Return a model compiled for single images and its specification, from the cache if it has been compiled."""
+    import openvino as ov
+
+    name = core.get_property(device, "FULL_DEVICE_NAME")
+    able = ", ".join(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+    entry = CompiledCache(cache, parts_of(path), ov.__version__, device, name, able, json.dumps(settings))
+    if (found := entry.load()) is not None:
+        spec, content = found
+        check_is_sealed(path, is_sealed=spec.sealed, expected=spec.sealed)  # the entry is of a file with a right seal
+        try:
+            return core.import_model(content, device, settings), spec
+        except RuntimeError:
+            entry.discard()
+    model, spec = read_model(core, path)
+    model.reshape({0: [1, spec.input_size, spec.input_size, 3]})
+    usual = core.get_property(device, "INFERENCE_PRECISION_HINT").to_string()
+    wide = settings.get("INFERENCE_PRECISION_HINT", usual) in ("f32", "bf16")
+    compiled = core.compile_model(optimise_for_openvino(model, wide=wide and device == "CPU"), device, settings)
+    entry.save(spec, compiled.export_model().getvalue())
+    return compiled, spec
+
+
 def infer_sequential(request: ov.InferRequest, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
     found = []
     for index in range(len(images)):
@@ -136,8 +159,16 @@ def copy_results(request: ov.InferRequest) -> list[npt.NDArray[Any]]:
     return [tensor.data.copy() for tensor in request.output_tensors]
 
 
+def parts_of(path: Path) -> list[Path]:
+    """Return the files that make up a model."""
+    weights = path.with_suffix(".bin")
+    return [path, weights] if path.suffix.lower() == ".xml" and weights.exists() else [path]
+
+
 def read_model(core: ov.Core, path: Path) -> tuple[ov.Model, ModelSpec]:
     """Read one of our .onnx files, or an .xml made from one, with its specification."""
+    from edge_segface.engine.onnxruntime import spec_of  # which imports ONNX Runtime
+
     check_model_file(path)
     is_xml = path.suffix.lower() == ".xml"
     is_sealed = check_seal(path)
@@ -183,7 +214,12 @@ def open_core() -> ov.Core:
     try:
         import openvino as ov
     except ImportError as error:
-        raise MissingExtra("openvino", "openvino", "the OpenVINO engine") from error
+        if find_spec("openvino") is None:
+            raise MissingExtra("openvino", "openvino", "the OpenVINO engine") from error
+        remedy = f"run: {install_command('openvino')} --force-reinstall"
+        raise EngineError(
+            "OpenVINO is installed but cannot be loaded", found=first_line(error), remedy=remedy
+        ) from error
     return ov.Core()
 
 
