@@ -1,6 +1,7 @@
-"""The camera loop: one thread reads, one parses, one draws and presents, with a frame or two queued between them.
+"""The camera loop: threads read, one thread tracks faces, one runs the engine, and threads draw and present.
 
-Two rates are always reported together: engine only, and end to end after capture, crop, inference, pasting, drawing and
+While the engine runs for one frame, the crops of the next are cut and the faces of the one before are followed. Two
+rates are always reported together: engine only, and end to end after capture, crop, inference, pasting, drawing and
 every sink.
 """
 
@@ -8,31 +9,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_segface.camera.presenter import Presenter
+import numpy as np
+
+from edge_segface.camera.channel import Channel, LoopSettings, OnMessage, Outputs, Planned, no_sinks
 from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.recording import Recording
-from edge_segface.camera.result import DrawOptions, FrameResult
-from edge_segface.camera.sinks import Sink, Window
+from edge_segface.camera.sinks import Sink
 from edge_segface.camera.sources import Source
 from edge_segface.camera.stats import LoopStats
 from edge_segface.engine.base import check_has_labels
 from edge_segface.engine.watched import EngineLostError
-from edge_segface.errors import EdgeSegfaceError
-from edge_segface.face.detector import Detector
-from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
-from edge_segface.face.stabiliser import Stabiliser
-from edge_segface.face.tracker import MAX_FACES, FaceTracker, TrackedFace
-from edge_segface.frames import Frame
 from edge_segface.machine import machine_info
+
+__all__ = ["CameraLoop", "LoopSettings", "OnMessage"]
 
 POLL_S = 0.1
 LOST_PAUSE_S = 0.2  # before the next call of an engine that gave no result
-OnMessage = Callable[[str], None]
 
 
 def ignore_message(text: str) -> None:
@@ -43,18 +40,12 @@ def no_tick() -> None:
     """Do nothing: the default of `on_tick`."""
 
 
-def no_sinks(reader: SourceReader) -> Sequence[Sink]:  # noqa: ARG001
-    """Open nothing: the default of `open_sinks`."""
-    return ()
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The planned frames of one call of the engine, each of another channel, and the call's outputs."""
 
-
-@dataclass(frozen=True)
-class LoopSettings:
-    frames: int | None = None  # stop after this many
-    max_faces: int = MAX_FACES
-    stabilise: bool = False
-    detector: Detector | None = None
-    draw: DrawOptions = field(default_factory=DrawOptions)
+    planned: list[tuple[Channel, Planned]]
+    outputs: Future[Outputs]
 
 
 @dataclass(eq=False)
@@ -73,112 +64,149 @@ class CameraLoop:
         check_has_labels(self.parser.spec)
         self.parser.space.ids_of(*(self.settings.draw.classes or ()), *filter(None, [self.settings.draw.alpha]))
         self.stats = LoopStats()
-        self._failures: list[str] = []  # what ended the source or a sink early
         self.engine_losses = 0  # calls of the engine without a result
         self._last_loss = ""
-        self._stabiliser = Stabiliser(len(self.parser.space)) if self.settings.stabilise else None
-        self._tracker = FaceTracker(
-            self.parser,
-            max_faces=self.settings.max_faces,
-            detector=self.settings.detector,
-            stabiliser=self._stabiliser,
-        )
+        self._arrival = threading.Event()  # set when a source has a frame, or ends
+        self._channels: list[Channel] = []
+        self._running: Batch | None = None
+        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
     def run(self) -> dict[str, Any]:
         """Run, and return the report; also after Ctrl-C."""
-        reader = SourceReader(self.open_source, self.stats.watch, self.on_message)
-        presenter, sinks = None, list[Sink]()
-        windows: list[Window] = []
+        channel = Channel(
+            self.open_source, self.open_sinks, self.parser, self.settings, self.on_message, self.stop, self._arrival,
+            self.stats,
+        )  # fmt: skip
+        self._channels.append(channel)
         try:
-            self.on_message(f"source: {reader.description}")
-            sinks = list(self.open_sinks(reader))
-            windows = [sink for sink in sinks if isinstance(sink, Window)]
-            presenter = Presenter(sinks, self.stats, self.stop, self._fail) if sinks else None
-            self._loop(reader, presenter, windows)
+            while not self.stop.is_set() and not all(channel.done for channel in self._channels):
+                self.on_tick()
+                self._turn()
+                if not all(window.refresh() for channel in self._channels for window in channel.windows):
+                    break
+            self._finish_running()
         except KeyboardInterrupt:
             self.on_message("stopping")
         finally:
             self.stop.set()
-            reader.close()
-            try:
-                if presenter is not None:
-                    presenter.close()
-            finally:
-                for window in windows:
-                    window.destroy()
-        return self._report(reader, sinks, presenter.failed_sinks if presenter is not None else [])
+            self._inference.shutdown(cancel_futures=True)
+            for channel in self._channels:
+                channel.close()
+        return {
+            "schema": 1,
+            "model": self.parser.spec.name,
+            "engine": self.parser.engine.description,
+            **channel.report(),
+            "engine_losses": self.engine_losses,
+            "machine": machine_info(),
+        }
 
-    def _loop(self, reader: SourceReader, presenter: Presenter | None, windows: Sequence[Window]) -> None:
-        while not self.stop.is_set() and self.stats.frames != self.settings.frames:
-            self.on_tick()
-            start = time.perf_counter()
-            try:
-                frame = reader.next(POLL_S)
-            except EdgeSegfaceError as error:
-                if not self.stats.frames:
-                    raise
-                self._fail(str(error))  # a truncated file: what was read of it counts
-                return
-            self.stats.waited_s += time.perf_counter() - start
-            if frame is not None:
-                self._parse(frame, reader, presenter)
-            elif reader.ended:
-                return
-            if not all(window.refresh() for window in windows):
-                return
-
-    def _fail(self, text: str) -> None:
-        self._failures.append(text)
-        self.on_message(text)
-
-    def _parse(self, frame: Frame, reader: SourceReader, presenter: Presenter | None) -> None:
-        faces = self._track(frame, reader)
-        if faces is None:
+    def _turn(self) -> None:
+        """Give the engine what is there, and meanwhile finish what it was given before."""
+        planned = self._planned()
+        if not planned and self._running is None:
             return
-        with self.stats.watch.stage("paste"):
-            class_map = merged_class_map(faces, frame.image_bgr.shape[:2], self.parser.space)
-        self.stats.parsed(len(faces))
-        if presenter is None:
-            self.stats.finished(frame)
-        else:
-            lines, numbers = self.stats.lines(), self.stats.numbers()
-            result = FrameResult(frame, class_map, faces, lines, numbers, self.settings.draw)
-            presenter.put(result, wait=not reader.live)
+        if not planned and self._must_wait():
+            return
+        before, self._running = self._running, self._start(planned) if planned else None
+        if before is not None:
+            self._finish(before)
 
-    def _track(self, frame: Frame, reader: SourceReader) -> list[TrackedFace] | None:
-        """Return the faces of a frame; without an engine, None for a live frame, while a file waits for one."""
+    def _planned(self) -> list[tuple[Channel, Planned]]:
+        """Plan the next frame of every channel that has one; wait for one while the engine has nothing to do."""
+        self._arrival.clear()
+        planned = self._planned_now()
+        if planned or (self._running is not None and not self._must_wait()):
+            return planned
+        start = time.perf_counter()
+        self._arrival.wait(POLL_S)
+        for channel in self._channels:
+            channel.stats.waited_s += time.perf_counter() - start
+        return self._planned_now()
+
+    def _planned_now(self) -> list[tuple[Channel, Planned]]:
+        planned = []
+        for channel in self._channels:
+            if channel.wants_frame and (frame := channel.take(0)) is not None:
+                channel.planned = channel.plan(frame)
+                planned.append((channel, channel.planned))
+        return planned
+
+    def _must_wait(self) -> bool:
+        """Whether to finish nothing before the next frame is planned.
+
+        A single video is parsed in the same way each time, however fast it is read. With a camera, or several sources,
+        a result never waits for a frame.
+        """
+        channel = self._channels[0]
+        return len(self._channels) == 1 and not channel.live and channel.wants_frame
+
+    def _start(self, planned: list[tuple[Channel, Planned]]) -> Batch:
+        """Give the crops of several frames to the engine."""
+        crops = np.concatenate([one.plan.crops for _, one in planned]) if len(planned) > 1 else planned[0][1].plan.crops
+        counts = [len(one.plan.crops) for _, one in planned]
+        if not len(crops):
+            done: Future[Outputs] = Future()
+            done.set_result({"labels": np.empty(crops.shape[:3], np.uint8)})
+            return Batch(planned, done)
+
+        def run() -> Outputs:
+            start = time.perf_counter()
+            outputs = self.parser.engine.infer_all(crops)
+            seconds = time.perf_counter() - start
+            for (channel, _), count in zip(planned, counts, strict=True):
+                if count:
+                    channel.stats.watch.add("infer", seconds * count / len(crops))
+            return outputs
+
+        return Batch(planned, self._inference.submit(run))
+
+    def _finish_running(self) -> None:
+        before, self._running = self._running, None
+        if before is not None:
+            self._finish(before)
+
+    def _finish(self, batch: Batch) -> None:
+        """Follow the faces in the outputs of a batch, and pass on each frame that needs no closer looks."""
+        while batch.planned:
+            outputs = self._outputs(batch)
+            if outputs is None:
+                for channel, planned in batch.planned:
+                    channel.lose(planned)
+                return
+            closer = []
+            for channel, planned, part in parts_of(batch.planned, outputs):
+                more = channel.follow(planned, part)
+                if more is None:
+                    channel.deliver(planned)
+                else:
+                    channel.planned = more
+                    closer.append((channel, more))
+            if not closer:
+                return
+            batch = self._start(closer)
+
+    def _outputs(self, batch: Batch) -> Outputs | None:
+        """Return the outputs; without an engine, None for live frames, while those of files wait for one."""
         while True:
             try:
-                return self._tracker.update(
-                    frame.image_bgr,
-                    reader.time_of(frame),
-                    self.stats.watch,
-                    frames_independent=reader.frames_independent,
-                )
+                return batch.outputs.result()
             except EngineLostError as error:
                 self.engine_losses += 1
                 if str(error) != self._last_loss:  # not once a frame
                     self._last_loss = str(error)
                     self.on_message(self._last_loss)
-                if self.stop.wait(LOST_PAUSE_S) or reader.live:
+                if self.stop.wait(LOST_PAUSE_S) or all(channel.live for channel, _ in batch.planned):
                     return None
+                batch = self._start(batch.planned)
 
-    def _report(self, reader: SourceReader, sinks: Sequence[Sink], failed: Sequence[str]) -> dict[str, Any]:
-        return {
-            "schema": 1,
-            "model": self.parser.spec.name,
-            "engine": self.parser.engine.description,
-            "source": reader.description,
-            **self.stats.report(),
-            "dropped": reader.dropped,
-            "skipped": reader.skipped,
-            "failure": "; ".join(self._failures) or None,
-            "reconnects": reader.reconnects,
-            "engine_losses": self.engine_losses,
-            "searches": self._tracker.searches,
-            "flicker_percent": self._stabiliser.flicker.report() if self._stabiliser else None,
-            "sinks": [sink.name for sink in sinks if sink.name not in failed],
-            "failed_sinks": list(failed),
-            "recording": next((sink.report() for sink in sinks if isinstance(sink, Recording)), None),
-            "machine": machine_info(),
-        }
+
+def parts_of(
+    planned: Iterable[tuple[Channel, Planned]], outputs: Outputs
+) -> Iterable[tuple[Channel, Planned, Outputs]]:
+    """Divide the outputs of a batch among its frames."""
+    start = 0
+    for channel, one in planned:
+        end = start + len(one.plan.crops)
+        yield channel, one, {name: array[start:end] for name, array in outputs.items()}
+        start = end

@@ -53,6 +53,7 @@ class SourceReader:
         on_event: Callable[[str], None],
         *,
         reconnect: bool = True,
+        arrival: threading.Event | None = None,
     ) -> None:
         self._open, self._watch, self._on_event, self._reconnect = open_source, watch, on_event, reconnect
         self._source = open_source()
@@ -68,6 +69,7 @@ class SourceReader:
         self._error: BaseException | None = None
         self._ended = False
         self._stop = threading.Event()
+        self._arrival = arrival or threading.Event()  # set when there is a frame or the source has ended
         self._change = threading.Condition()
         self._thread = self._start()
 
@@ -147,6 +149,7 @@ class SourceReader:
                 with self._change:
                     self._ended = True
                     self._change.notify_all()
+                self._arrival.set()
 
     def _hand_over(self, frame: Frame) -> None:
         with self._change:
@@ -156,6 +159,7 @@ class SourceReader:
                 self._change.wait_for(lambda: self._frame is None or self._stop.is_set())
             self._frame = frame
             self._change.notify_all()
+        self._arrival.set()
 
     def _reopen(self, lost: Source, error: Exception) -> Source | None:
         """Open the source again, however often it takes; return None if the loop ends, or another thread took over."""

@@ -50,8 +50,14 @@ class Track:
 
     def predict(self) -> None:
         """Move the crop to where the face will be in the next frame at its current velocity."""
-        x, y = self.roi.centre_xy
-        self.roi = RoI((x + self.velocity_xy[0], y + self.velocity_xy[1]), self.roi.side)
+        self.roi = self.ahead(1)
+
+    def ahead(self, frames: int) -> RoI:
+        """Return the crop for so many frames after the next one."""
+        if not frames:
+            return self.roi
+        x, y = (place + frames * speed for place, speed in zip(self.roi.centre_xy, self.velocity_xy, strict=True))
+        return RoI((x, y), self.roi.side)
 
 
 def crop_around(face: Face, head: Box) -> RoI:
