@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.sinks import Sink, Window
 from edge_segface.camera.sources import Source
 from edge_segface.camera.stats import LoopStats
-from edge_segface.errors import EdgeSegfaceError
+from edge_segface.errors import EdgeSegfaceError, InputError
 from edge_segface.face.detector import Detector
 from edge_segface.face.merge import merged_class_map
 from edge_segface.face.parser import FaceParser
@@ -25,6 +26,7 @@ from edge_segface.face.tracker import MAX_FACES, FaceTracker, Plan, TrackedFace
 from edge_segface.frames import Frame
 
 OnMessage = Callable[[str], None]
+OpenSinks = Callable[[SourceReader], Sequence[Sink]]
 Outputs = dict[str, npt.NDArray[Any]]
 
 
@@ -41,6 +43,14 @@ class LoopSettings:
     detector: Detector | None = None
     draw: DrawOptions = field(default_factory=DrawOptions)
     overlap: bool = True  # prepare a frame while the engine still runs for the one before
+    every: int = 1  # parse only each so manieth frame
+    max_fps: float | None = None  # of each source
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise InputError("every takes a number of frames from 1", found=self.every)
+        if self.max_fps is not None and not self.max_fps > 0:
+            raise InputError("max_fps must be positive", found=self.max_fps)
 
 
 @dataclass(eq=False)
@@ -55,25 +65,28 @@ class Planned:
 class Channel:
     """Reads the frames of one source, says what to parse of them, and passes results to its sinks.
 
-    `take` gives a frame, `plan` its crops, `follow` the faces in the engine's outputs, and `deliver` the result.
+    `take` gives a frame, `plan` its crops, `follow` the faces in the engine's outputs, and `deliver` the result. If
+    `tolerant`, a source without a frame is reported as failed; otherwise its error is raised.
     """
 
     def __init__(
         self,
         open_source: Callable[[], Source],
-        open_sinks: Callable[[SourceReader], Sequence[Sink]],
+        open_sinks: OpenSinks,
         parser: FaceParser,
         settings: LoopSettings,
         on_message: OnMessage,
         stop: threading.Event,
         arrival: threading.Event,
-        stats: LoopStats | None = None,
+        *,
+        tolerant: bool,
     ) -> None:
-        self.stats = stats or LoopStats()
+        self.stats = LoopStats()
         self.planned: Planned | None = None
         self.ended = False
+        self._next_s = time.monotonic()  # from which a further frame may be taken
         self.windows: list[Window] = []
-        self._parser, self._settings, self._on_message = parser, settings, on_message
+        self._parser, self._settings, self._on_message, self._tolerant = parser, settings, on_message, tolerant
         self._failures: list[str] = []  # what ended the source or a sink early
         self._sinks: list[Sink] = []
         self._presenter: Presenter | None = None
@@ -81,7 +94,7 @@ class Channel:
         self._tracker = FaceTracker(
             parser, max_faces=settings.max_faces, detector=settings.detector, stabiliser=self._stabiliser
         )
-        self.reader = SourceReader(open_source, self.stats.watch, on_message, arrival=arrival)
+        self.reader = SourceReader(open_source, self.stats.watch, on_message, arrival=arrival, every=settings.every)
         try:
             on_message(f"source: {self.reader.description}")
             self._sinks = list(open_sinks(self.reader))
@@ -103,9 +116,14 @@ class Channel:
     @property
     def wants_frame(self) -> bool:
         """Whether a further frame may be planned now."""
-        if self.ended or (self.planned is not None and not self.may_overlap):
+        if self.ended or self.pause_s or (self.planned is not None and not self.may_overlap):
             return False
         return self._settings.frames is None or self.stats.frames + (self.planned is not None) < self._settings.frames
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until `max_fps` allows a further frame."""
+        return max(0.0, self._next_s - time.monotonic())
 
     @property
     def done(self) -> bool:
@@ -118,11 +136,13 @@ class Channel:
             frame = self.reader.next(timeout_s)
         except EdgeSegfaceError as error:
             self.ended = True
-            if not self.stats.frames and self.planned is None:
+            if not self._tolerant and not self.stats.frames and self.planned is None:
                 raise
             self._fail(str(error))  # a truncated file: what was read of it counts
             return None
         self.ended = frame is None and self.reader.ended
+        if frame is not None and self._settings.max_fps is not None:
+            self._next_s = max(self._next_s + 1 / self._settings.max_fps, time.monotonic())
         return frame
 
     def plan(self, frame: Frame) -> Planned:

@@ -7,26 +7,29 @@ every sink.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
-from edge_segface.camera.channel import Channel, LoopSettings, OnMessage, Outputs, Planned, no_sinks
-from edge_segface.camera.reader import SourceReader
-from edge_segface.camera.sinks import Sink
+from edge_segface.camera.channel import Channel, LoopSettings, OnMessage, OpenSinks, Outputs, Planned, no_sinks
 from edge_segface.camera.sources import Source
 from edge_segface.camera.stats import LoopStats
 from edge_segface.engine.base import check_has_labels
 from edge_segface.engine.watched import EngineLostError
 from edge_segface.face.parser import FaceParser
 from edge_segface.machine import machine_info
+from edge_segface.paper import PAPER_FPS
 
-__all__ = ["CameraLoop", "LoopSettings", "OnMessage"]
+__all__ = ["CameraLoop", "LoopSettings", "MultiCameraLoop", "OnMessage"]
 
 POLL_S = 0.1
 LOST_PAUSE_S = 0.2  # before the next call of an engine that gave no result
@@ -48,41 +51,73 @@ class Batch:
     outputs: Future[Outputs]
 
 
-@dataclass(eq=False)
-class CameraLoop:
-    """Runs until the source ends, `frames` are done, its window is closed, or `stop` is set. A loop runs once."""
+class MultiCameraLoop:
+    """Parses the frames of several sources with one engine, all squares of all sources in one call.
 
-    parser: FaceParser
-    open_source: Callable[[], Source]
-    open_sinks: Callable[[SourceReader], Sequence[Sink]] = no_sinks
-    settings: LoopSettings = field(default_factory=LoopSettings)
-    on_message: OnMessage = ignore_message
-    stop: threading.Event = field(default_factory=threading.Event)
-    on_tick: Callable[[], None] = no_tick  # called at every turn, with or without a frame
+    `run` ends when every source has ended. Sources may be added and dropped meanwhile, by any thread.
+    """
 
-    def __post_init__(self) -> None:
-        check_has_labels(self.parser.spec)
-        self.parser.space.ids_of(*(self.settings.draw.classes or ()), *filter(None, [self.settings.draw.alpha]))
-        self.stats = LoopStats()
+    def __init__(
+        self,
+        parser: FaceParser,
+        settings: LoopSettings | None = None,
+        *,
+        on_message: OnMessage = ignore_message,
+        stop: threading.Event | None = None,
+        on_tick: Callable[[], None] = no_tick,
+    ) -> None:
+        check_has_labels(parser.spec)
+        self.settings = settings or LoopSettings()
+        draw = self.settings.draw
+        parser.space.ids_of(*(draw.classes or ()), *filter(None, [draw.alpha]))  # raises if it lacks one
+        self.parser, self.on_message, self.on_tick = parser, on_message, on_tick
+        self.stop = stop or threading.Event()
         self.engine_losses = 0  # calls of the engine without a result
+        self.reports: dict[str, dict[str, Any]] = {}  # of the sources that have ended or were dropped
         self._last_loss = ""
         self._arrival = threading.Event()  # set when a source has a frame, or ends
-        self._channels: list[Channel] = []
+        self._channels: dict[str, Channel] = {}
+        self._changes: SimpleQueue[tuple[str, Channel | None]] = SimpleQueue()  # added, or dropped if None
         self._running: Batch | None = None
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
+    def add(
+        self, name: str, open_source: Callable[[], Source], open_sinks: OpenSinks = no_sinks, *, tolerant: bool = True
+    ) -> Channel:
+        """Open a source and its sinks, to be parsed from the next turn on. If `tolerant`, its errors end it only."""
+        channel = Channel(
+            open_source, open_sinks, self.parser, self.settings, partial(self._say, name), self.stop, self._arrival,
+            tolerant=tolerant,
+        )  # fmt: skip
+        self._changes.put((name, channel))
+        return channel
+
+    def drop(self, name: str) -> None:
+        """Close a source and its sinks after the frame that is being parsed."""
+        self._changes.put((name, None))
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The sources that are being parsed."""
+        return dict(self._channels)
+
+    def lines(self) -> list[str]:
+        """Return the current rates as text."""
+        rates = [channel.stats.recent_rates().end_to_end for channel in self._channels.values()]
+        total = sum(rate for rate in rates if not math.isnan(rate))
+        return [f"{len(rates)} sources", f"end to end {total:.1f} FPS together", f"paper {PAPER_FPS} FPS"]
+
     def run(self) -> dict[str, Any]:
         """Run, and return the report; also after Ctrl-C."""
-        channel = Channel(
-            self.open_source, self.open_sinks, self.parser, self.settings, self.on_message, self.stop, self._arrival,
-            self.stats,
-        )  # fmt: skip
-        self._channels.append(channel)
+        engine, wall_s, cpu_s = self.parser.engine.description, time.perf_counter(), time.process_time()
         try:
-            while not self.stop.is_set() and not all(channel.done for channel in self._channels):
+            while not self.stop.is_set():
+                self._change()
+                if not self._channels:
+                    break
                 self.on_tick()
                 self._turn()
-                if not all(window.refresh() for channel in self._channels for window in channel.windows):
+                if not all(window.refresh() for channel in self._channels.values() for window in channel.windows):
                     break
             self._finish_running()
         except KeyboardInterrupt:
@@ -90,16 +125,48 @@ class CameraLoop:
         finally:
             self.stop.set()
             self._inference.shutdown(cancel_futures=True)
-            for channel in self._channels:
-                channel.close()
+            self._receive_changes()
+            with ExitStack() as closing:  # all of them, and then the first error is raised
+                for name in self._channels:
+                    closing.callback(self._close, name)
+        wall_s = time.perf_counter() - wall_s
         return {
             "schema": 1,
             "model": self.parser.spec.name,
-            "engine": self.parser.engine.description,
-            **channel.report(),
+            "engine": engine,
+            "cpu_cores": round((time.process_time() - cpu_s) / wall_s, 2),
+            "sources": self.reports,
             "engine_losses": self.engine_losses,
             "machine": machine_info(),
         }
+
+    def _say(self, name: str, text: str) -> None:
+        self.on_message(f"source {name}: {text.removeprefix('source: ')}" if name else text)
+
+    def _change(self) -> None:
+        """Add and drop sources as requested, and close those that have ended."""
+        if not self._changes.empty():
+            self._finish_running()
+            self._receive_changes()
+        for name in [name for name, channel in self._channels.items() if channel.done]:
+            if len(self._channels) > 1:
+                self._finish_running()
+            self._close(name)
+
+    def _receive_changes(self) -> None:
+        while not self._changes.empty():
+            name, channel = self._changes.get()
+            if name in self._channels:
+                self._close(name)
+            if channel is not None:
+                self._channels[name] = channel
+
+    def _close(self, name: str) -> None:
+        channel = self._channels.pop(name)
+        try:
+            channel.close()
+        finally:
+            self.reports[name] = channel.report()
 
     def _turn(self) -> None:
         """Give the engine what is there, and meanwhile finish what it was given before."""
@@ -119,14 +186,14 @@ class CameraLoop:
         if planned or (self._running is not None and not self._must_wait()):
             return planned
         start = time.perf_counter()
-        self._arrival.wait(POLL_S)
-        for channel in self._channels:
+        self._arrival.wait(min([POLL_S, *(channel.pause_s for channel in self._channels.values() if channel.pause_s)]))
+        for channel in self._channels.values():
             channel.stats.waited_s += time.perf_counter() - start
         return self._planned_now()
 
     def _planned_now(self) -> list[tuple[Channel, Planned]]:
         planned = []
-        for channel in self._channels:
+        for channel in self._channels.values():
             if channel.wants_frame and (frame := channel.take(0)) is not None:
                 channel.planned = channel.plan(frame)
                 planned.append((channel, channel.planned))
@@ -138,8 +205,8 @@ class CameraLoop:
         A single video is parsed in the same way each time, however fast it is read. With a camera, or several sources,
         a result never waits for a frame.
         """
-        channel = self._channels[0]
-        return len(self._channels) == 1 and not channel.live and channel.wants_frame
+        only = next(iter(self._channels.values()))
+        return len(self._channels) == 1 and not only.live and only.wants_frame
 
     def _start(self, planned: list[tuple[Channel, Planned]]) -> Batch:
         """Give the crops of several frames to the engine."""
@@ -152,7 +219,7 @@ class CameraLoop:
 
         def run() -> Outputs:
             start = time.perf_counter()
-            outputs = self.parser.engine.infer_all(crops)
+            outputs = self.parser.parse_all(crops)
             seconds = time.perf_counter() - start
             for (channel, _), count in zip(planned, counts, strict=True):
                 if count:
@@ -199,6 +266,41 @@ class CameraLoop:
                 if self.stop.wait(LOST_PAUSE_S) or all(channel.live for channel, _ in batch.planned):
                     return None
                 batch = self._start(batch.planned)
+
+
+@dataclass(eq=False)
+class CameraLoop:
+    """Runs until the source ends, `frames` are done, its window is closed, or `stop` is set. A loop runs once."""
+
+    parser: FaceParser
+    open_source: Callable[[], Source]
+    open_sinks: OpenSinks = no_sinks
+    settings: LoopSettings = field(default_factory=LoopSettings)
+    on_message: OnMessage = ignore_message
+    stop: threading.Event = field(default_factory=threading.Event)
+    on_tick: Callable[[], None] = no_tick  # called at every turn, with or without a frame
+
+    def __post_init__(self) -> None:
+        self._loop = MultiCameraLoop(
+            self.parser, self.settings, on_message=self.on_message, stop=self.stop, on_tick=self.on_tick
+        )
+        self._channel: Channel | None = None
+
+    @property
+    def stats(self) -> LoopStats:
+        """The rates so far."""
+        return self._channel.stats if self._channel is not None else LoopStats()
+
+    def lines(self) -> list[str]:
+        """Return the current rates as text."""
+        return self.stats.lines()
+
+    def run(self) -> dict[str, Any]:
+        """Run, and return the report; also after Ctrl-C."""
+        self._channel = self._loop.add("", self.open_source, self.open_sinks, tolerant=False)
+        report = self._loop.run()
+        only: dict[str, Any] = report.pop("sources")[""]
+        return {**report, **only}
 
 
 def parts_of(

@@ -54,12 +54,15 @@ class SourceReader:
         *,
         reconnect: bool = True,
         arrival: threading.Event | None = None,
+        every: int = 1,
     ) -> None:
         self._open, self._watch, self._on_event, self._reconnect = open_source, watch, on_event, reconnect
         self._source = open_source()
         self.live = self._source.live
         self.description = redact(self._source.description)
-        self.fps, self.frames_independent = self._source.fps, self._source.frames_independent
+        self.frames_independent = self._source.frames_independent
+        self._every, self._source_fps = every, self._source.fps
+        self.fps = self._source_fps / every  # of the frames that are handed over
         self.dropped = 0
         self.reconnects = 0
         self.skipped = 0
@@ -88,7 +91,7 @@ class SourceReader:
 
     def time_of(self, frame: Frame) -> float:
         """Return when a frame was taken, in seconds: by the clock for a live source, else by its place in the file."""
-        return frame.captured_at_s if self.live else frame.index / self.fps
+        return frame.captured_at_s if self.live else frame.index / self._source_fps
 
     @property
     def ended(self) -> bool:
@@ -140,7 +143,8 @@ class SourceReader:
                     continue
                 self._index += 1
                 self._alive_s = time.monotonic()
-                self._hand_over(frame)
+                if frame.index % self._every == 0:
+                    self._hand_over(frame)
         except BaseException as error:  # noqa: BLE001 - raised again by `next` in the thread that waits
             self._error = error
         finally:

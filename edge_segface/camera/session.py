@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_segface.camera.loop import CameraLoop, LoopSettings, OnMessage
+from edge_segface.camera.loop import CameraLoop, LoopSettings, MultiCameraLoop, OnMessage
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.recording import Recording
 from edge_segface.camera.sinks import Masks, Sink, Window, has_display
 from edge_segface.camera.sources import CameraRequest, is_image_source, open_source
 from edge_segface.camera.systemd import SystemdWatchdog
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo
-from edge_segface.errors import ImageError, SinkError
+from edge_segface.errors import ImageError, SinkError, SourceError
 from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import find_images
+from edge_segface.redaction import redact
 from edge_segface.signals import stop_on_signal
+
+Lines = Callable[[], list[str]]  # the current rates as text
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,66 @@ class Outputs:
     tls: tuple[Path, Path] | None = None  # certificate and private key of the page
     overwrite: bool = False  # an existing recording, and masks of an earlier run
 
+    def numbered(self, number: int) -> Outputs:
+        """Return the outputs of one of several sources: files with its number, a folder in that of the masks."""
+        record, masks = self.record, self.masks
+        if record is not None:
+            record = record.with_name(f"{record.stem}-{number}{record.suffix}")
+        if masks is not None:
+            masks = masks / str(number)
+        return replace(self, record=record, masks=masks)
+
 
 def run_webcam(
     parser: FaceParser,
-    source: str,
+    sources: Sequence[str],
     request: CameraRequest,
     outputs: Outputs,
     settings: LoopSettings,
     *,
     on_message: OnMessage,
-    status: Callable[[CameraLoop], AbstractContextManager[None]],
+    status: Callable[[Lines], AbstractContextManager[None]],
 ) -> dict[str, Any]:
-    """Run until the source ends, or Ctrl-C, SIGTERM or `q` stop it, and return the report."""
-    check_outputs_apart(outputs, source)
+    """Run until all sources end, or Ctrl-C, SIGTERM or `q` stop it, and return the report.
+
+    Several sources are numbered from 1, and so are their outputs.
+    """
+    if len(sources) > 1 and outputs.serve is not None:
+        raise SinkError("the page shows one source", found=f"{len(sources)} sources", remedy="leave --serve out")
+    for source in sources:
+        check_outputs_apart(outputs, source)
     messages = LastMessage(on_message)
-    sinks = partial(open_sinks, parser, outputs, messages)
-    opened = partial(open_source, source, request)
-    loop = CameraLoop(parser, opened, sinks, settings, messages, request.stop, SystemdWatchdog().tick)
-    with status(loop), stop_on_signal(request.stop.set):
-        return loop.run()
+    tick = SystemdWatchdog().tick
+    loop: CameraLoop | MultiCameraLoop
+    if len(sources) == 1:
+        sinks = partial(open_sinks, parser, outputs, messages)
+        opened = partial(open_source, sources[0], request)
+        loop = CameraLoop(parser, opened, sinks, settings, messages, request.stop, tick)
+    else:
+        loop = MultiCameraLoop(parser, settings, on_message=messages, stop=request.stop, on_tick=tick)
+        add_sources(loop, sources, request, outputs, messages)
+    with status(loop.lines), stop_on_signal(request.stop.set):
+        report = loop.run()
+    if "sources" in report:
+        report["sources"] = dict(sorted(report["sources"].items(), key=lambda item: int(item[0])))
+    return report
+
+
+def add_sources(
+    loop: MultiCameraLoop, sources: Sequence[str], request: CameraRequest, outputs: Outputs, messages: LastMessage
+) -> None:
+    """Add numbered sources. One that cannot be opened is left out and reported, unless none can."""
+    errors: list[SourceError] = []
+    for number, source in enumerate(sources, start=1):
+        sinks = partial(open_sinks, loop.parser, outputs.numbered(number), messages)
+        try:
+            loop.add(str(number), partial(open_source, source, request), sinks)
+        except SourceError as error:
+            errors.append(error)
+            messages(f"source {number}: {error}")
+            loop.reports[str(number)] = {"source": redact(source), "failure": str(error)}
+    if len(errors) == len(sources):
+        raise SourceError(f"none of the {len(sources)} sources can be opened", remedy="correct their addresses")
 
 
 def check_outputs_apart(outputs: Outputs, source: str) -> None:

@@ -25,6 +25,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("The first camera, in a window", "edge-segface webcam"),
         ("A stream, as a live page", "edge-segface webcam --source rtsp://camera/1 --headless --serve 127.0.0.1:8080"),
         ("A video, recorded with its overlay", "edge-segface webcam --source in.mp4 --headless --record out.mkv"),
+        ("Two cameras on one engine, ten frames a second of each",
+         "edge-segface webcam --source 0 --source rtsp://camera/1 --headless --max-fps 10 --save-masks masks"),
     ),
     "train": (
         ("Try it without a dataset", "edge-segface train drawn -o run"),

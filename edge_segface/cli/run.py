@@ -13,6 +13,7 @@ from edge_segface.assets import DEFAULT_MODEL, MIN_FACE_SCORE, PHOTO_MODEL
 from edge_segface.cli.options import (
     CAMERA,
     DRAWING,
+    ENGINE,
     FACES,
     OUTPUT,
     JsonOut,
@@ -121,15 +122,17 @@ def parse(
 
 
 def webcam(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str] | None,
         typer.Option(
             "--source",
             "-s",
-            help="Camera number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, images, or demo.",
+            help="Camera number or /dev/videoN, csi://N, rtsp://, http://, gst:PIPELINE, a video, images, or demo. "
+            "May be repeated: one engine parses them all. Default: 0.",
+            show_default=False,
             rich_help_panel=CAMERA,
         ),
-    ] = "0",
+    ] = None,
     model: Model = DEFAULT_MODEL,
     headless: Annotated[bool, typer.Option("--headless", help="Open no window.", rich_help_panel=OUTPUT)] = False,
     frames: Annotated[
@@ -208,11 +211,24 @@ def webcam(
             rich_help_panel=DRAWING,
         ),
     ] = None,
+    max_fps: Annotated[
+        float | None,
+        typer.Option("--max-fps", help="Parse at most so many frames a second of each source.", rich_help_panel=CAMERA),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Parse only every so manieth frame.", rich_help_panel=CAMERA)] = 1,
+    no_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--no-overlap",
+            help="Finish each frame before the next is prepared: slower where frames wait, and never a frame behind.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = False,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
 ) -> None:
-    """Parse the faces of a camera, stream or video, and report both frame rates: engine only and end to end."""
+    """Parse the faces of cameras, stream or video, and report both frame rates: engine only and end to end."""
     import cv2
 
     from edge_segface.camera.loop import LoopSettings
@@ -222,7 +238,7 @@ def webcam(
     from edge_segface.camera.sources.base import Credentials
     from edge_segface.cli.console.messages import warn
     from edge_segface.cli.console.progress import loop_status
-    from edge_segface.cli.console.tables import print_loop
+    from edge_segface.cli.console.tables import print_loop, print_sources
     from edge_segface.compositing import open_backdrop
     from edge_segface.engine.watched import WatchedEngine
     from edge_segface.face.detector import open_detector
@@ -238,14 +254,21 @@ def webcam(
     check_drawing(classes, alpha, backdrop)
     parts = None if classes is None else comma_separated(classes)
     draw = DrawOptions(opacity, parts, boxes, hud, legend, alpha, open_backdrop(backdrop or "green"))
-    settings = LoopSettings(frames, max_faces, stabilise, open_detector(detector) if detector else None, draw)
+    finder = open_detector(detector) if detector else None
+    settings = LoopSettings(
+        frames, max_faces, stabilise, finder, draw, overlap=not no_overlap, every=every, max_fps=max_fps
+    )
     open_engine = partial(load_engine, model, **engine_options(threads, runtime, provider))
     with WatchedEngine(open_engine, warn) as engine:
         parser = FaceParser(engine)
-        report = run_webcam(parser, source, request, outputs, settings, on_message=warn, status=loop_status)
-    print_loop(report)
+        report = run_webcam(parser, sources or ["0"], request, outputs, settings, on_message=warn, status=loop_status)
+    reports = report["sources"].values() if "sources" in report else [report]
+    if "sources" in report:
+        print_sources(report)
+    else:
+        print_loop(report)
     write_json(report)
-    if report["skipped"] or report["failure"]:
+    if any(one.get("skipped") or one["failure"] for one in reports):
         raise typer.Exit(1)
 
 

@@ -40,7 +40,8 @@ from edge_segface.timing import Stopwatch
 
 MAX_FACES = 4
 PATIENCE = 5  # frames without the face after which its track ends
-SEARCHES_PER_S = {"lost": 15.0, "tracking": 3.0}
+SEARCHES_PER_S = {"lost": 15.0, "idle": 3.0, "tracking": 3.0}
+IDLE_AFTER_S = 10.0  # without a face
 CLOSE_LOOKS = 3  # candidates verified per search
 YOUNG_KINDS = 2.0  # kinds of inner parts that keep a new track alive
 KEEP_KINDS = 1.0  # kinds of inner parts that keep an older track alive
@@ -91,7 +92,7 @@ class FaceTracker:
         self._finder, self._detector, self._stabiliser = FaceFinder(parser), detector, stabiliser
         self._numbers = count(1)
         self._size_hw = (0, 0)
-        self._searched_at_s = -math.inf
+        self._searched_at_s = self._seen_at_s = -math.inf
         self._candidates: list[Face] = []  # found by wide looks, to be confirmed
         self._unfinished = 0  # plans
 
@@ -173,7 +174,10 @@ class FaceTracker:
     def _search_is_due(self, now_s: float) -> bool:
         if len(self.tracks) >= self.max_faces:
             return False
-        if now_s - self._searched_at_s < 1 / SEARCHES_PER_S["tracking" if self.tracks else "lost"] - 1e-6:
+        if self.tracks or not math.isfinite(self._seen_at_s):
+            self._seen_at_s = now_s
+        state = "tracking" if self.tracks else "lost" if now_s - self._seen_at_s < IDLE_AFTER_S else "idle"
+        if now_s - self._searched_at_s < 1 / SEARCHES_PER_S[state] - 1e-6:
             return False
         self._searched_at_s = now_s
         return True

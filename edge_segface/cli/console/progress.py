@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich import progress as rich_progress
 from rich.live import Live
@@ -12,9 +11,6 @@ from rich.text import Text
 
 from edge_segface.cli.console.messages import stderr
 from edge_segface.progress import Progress
-
-if TYPE_CHECKING:
-    from edge_segface.camera.loop import CameraLoop
 
 
 class ProgressBar:
@@ -53,11 +49,11 @@ def progress_bar() -> Iterator[Progress]:
 
 
 @contextmanager
-def loop_status(loop: CameraLoop) -> Iterator[None]:
-    """Show one status line on stderr while a camera loop runs."""
+def loop_status(lines: Callable[[], list[str]]) -> Iterator[None]:
+    """Show the rates of a camera loop on stderr while it runs."""
 
     def line() -> Text:
-        return Text("   ".join(loop.stats.lines()))
+        return Text("   ".join(lines()))
 
     with Live(get_renderable=line, console=stderr, refresh_per_second=2, transient=True):
         yield

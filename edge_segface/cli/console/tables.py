@@ -11,6 +11,7 @@ from rich.text import Text
 
 from edge_segface.cli.console.messages import say, stdout, warn
 from edge_segface.files import size_mb
+from edge_segface.paper import PAPER_FPS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,6 +252,33 @@ def print_loop(report: dict[str, Any]) -> None:
             f"{flicker['without']:.2f} % without the stabiliser"
         )
     stdout.print(f"{report['source']}; {report['machine']['cpu']}, {report['machine']['cores']} cores")
+
+
+def print_sources(report: dict[str, Any]) -> None:
+    """Print a line for each of several sources, and the rates of all together."""
+    table = Table(title=f"{report['model']} on {report['engine']}", title_justify="left")
+    for column in ("source", "", "frames", "end to end FPS", "p99 ms", "dropped", "reconnects"):
+        table.add_column(column, justify="left" if column in ("source", "") else "right")
+    for name, one in report["sources"].items():
+        if "frames" not in one:
+            table.add_row(name, Text(one["source"]), *["-"] * 5)
+            continue
+        latency = one["latency_ms"].get("p99")
+        table.add_row(
+            name, Text(one["source"]), str(one["frames"]), _fps(one["glass_to_result_fps"]),
+            "-" if latency is None else f"{latency:.1f}", str(one["dropped"]), str(one["reconnects"]),
+        )  # fmt: skip
+    stdout.print(table)
+    total = sum(one.get("glass_to_result_fps") or 0 for one in report["sources"].values())
+    stdout.print(f"end to end   {_fps(total)} FPS together, {total / PAPER_FPS:.2f} times the paper's")
+    for name, one in report["sources"].items():
+        if (recording := one.get("recording")) and recording["frames"]:
+            say(f"{name}: recorded {recording['frames']} frames in {recording['file']}, {recording['codec']}")
+        if one["failure"]:
+            say(f"{name}: {one['failure']}")
+    stdout.print(
+        f"{report['machine']['cpu']}, {report['machine']['cores']} cores, {report['cpu_cores']:.2f} of them busy"
+    )
 
 
 def _fps(value: float | None) -> str:
