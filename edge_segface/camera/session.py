@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_segface.camera.loop import CameraLoop, LoopSettings, MultiCameraLoop, OnMessage
 from edge_segface.camera.reader import SourceReader
@@ -22,6 +22,9 @@ from edge_segface.face.parser import FaceParser
 from edge_segface.image_io import find_images
 from edge_segface.redaction import redact
 from edge_segface.signals import stop_on_signal
+
+if TYPE_CHECKING:
+    from edge_segface.camera.viewer.server import Page
 
 Lines = Callable[[], list[str]]  # the current rates as text
 
@@ -61,42 +64,49 @@ def run_webcam(
 
     Several sources are numbered from 1, and so are their outputs.
     """
-    if len(sources) > 1 and outputs.serve is not None:
-        raise SinkError("the page shows one source", found=f"{len(sources)} sources", remedy="leave --serve out")
     for source in sources:
         check_outputs_apart(outputs, source)
     messages = LastMessage(on_message)
     tick = SystemdWatchdog().tick
-    loop: CameraLoop | MultiCameraLoop
     if len(sources) == 1:
-        sinks = partial(open_sinks, parser, outputs, messages)
-        opened = partial(open_source, sources[0], request)
+        opened, sinks = partial(open_source, sources[0], request), partial(open_sinks, parser, outputs, messages)
         loop = CameraLoop(parser, opened, sinks, settings, messages, request.stop, tick)
-    else:
-        loop = MultiCameraLoop(parser, settings, on_message=messages, stop=request.stop, on_tick=tick)
-        add_sources(loop, sources, request, outputs, messages)
-    with status(loop.lines), stop_on_signal(request.stop.set):
-        report = loop.run()
-    if "sources" in report:
-        report["sources"] = dict(sorted(report["sources"].items(), key=lambda item: int(item[0])))
+        with status(loop.lines), stop_on_signal(request.stop.set):
+            return loop.run()
+    several = MultiCameraLoop(parser, settings, on_message=messages, stop=request.stop, on_tick=tick)
+    with ExitStack() as stack:
+        page = None
+        if outputs.serve is not None:
+            page = stack.enter_context(closing(open_page(outputs)))
+            messages(f"page: {page.url}")
+        missing = add_sources(several, sources, request, outputs, messages, page)
+        with status(several.lines), stop_on_signal(request.stop.set):
+            report = several.run()
+    report["sources"] = dict(sorted({**report["sources"], **missing}.items(), key=lambda item: int(item[0])))
     return report
 
 
 def add_sources(
-    loop: MultiCameraLoop, sources: Sequence[str], request: CameraRequest, outputs: Outputs, messages: LastMessage
-) -> None:
-    """Add numbered sources. One that cannot be opened is left out and reported, unless none can."""
-    errors: list[SourceError] = []
+    loop: MultiCameraLoop,
+    sources: Sequence[str],
+    request: CameraRequest,
+    outputs: Outputs,
+    messages: LastMessage,
+    page: Page | None,
+) -> dict[str, dict[str, str]]:
+    """Add numbered sources, and report those that cannot be opened; raise if none can."""
+    missing = {}
     for number, source in enumerate(sources, start=1):
-        sinks = partial(open_sinks, loop.parser, outputs.numbered(number), messages)
+        name = str(number)
+        sinks = partial(open_sinks, loop.parser, outputs.numbered(number), messages, name=name, page=page)
         try:
-            loop.add(str(number), partial(open_source, source, request), sinks)
+            loop.add(name, partial(open_source, source, request), sinks)
         except SourceError as error:
-            errors.append(error)
-            messages(f"source {number}: {error}")
-            loop.reports[str(number)] = {"source": redact(source), "failure": str(error)}
-    if len(errors) == len(sources):
+            messages(f"source {name}: {error}")
+            missing[name] = {"source": redact(source), "failure": str(error)}
+    if len(missing) == len(sources):
         raise SourceError(f"none of the {len(sources)} sources can be opened", remedy="correct their addresses")
+    return missing
 
 
 def check_outputs_apart(outputs: Outputs, source: str) -> None:
@@ -122,8 +132,22 @@ def is_same(path: Path, text: str) -> bool:
     return os.path.exists(path) and os.path.exists(text) and os.path.samefile(path, text)
 
 
-def open_sinks(parser: FaceParser, outputs: Outputs, on_message: LastMessage, reader: SourceReader) -> list[Sink]:
-    """Open all sinks, or none if one is not available."""
+def open_page(outputs: Outputs) -> Page:
+    from edge_segface.camera.viewer.server import Page, TlsFiles
+
+    return Page(outputs.serve or "", TlsFiles(*outputs.tls) if outputs.tls is not None else None)
+
+
+def open_sinks(
+    parser: FaceParser,
+    outputs: Outputs,
+    on_message: LastMessage,
+    reader: SourceReader,
+    *,
+    name: str = "",
+    page: Page | None = None,
+) -> list[Sink]:
+    """Open all sinks of a source, or none if one is not available. Several sources have names and one page."""
     with ExitStack() as undo:
         sinks: list[Sink] = []
 
@@ -132,18 +156,20 @@ def open_sinks(parser: FaceParser, outputs: Outputs, on_message: LastMessage, re
             undo.callback(sink.close)
 
         if outputs.serve is not None:
-            from edge_segface.camera.viewer.server import PageSink, TlsFiles
+            from edge_segface.camera.viewer.server import PageSink
 
-            tls = TlsFiles(*outputs.tls) if outputs.tls is not None else None
-            page = PageSink(outputs.serve, parser.space, partial(stream_info, parser, reader), on_message, tls)
-            add(page)
-            on_message(f"page: {page.url}")
+            served = page or open_page(outputs)
+            if page is None:
+                undo.callback(served.close)
+                on_message(f"page: {served.url}")
+            info = partial(stream_info, parser, reader)
+            add(PageSink(served, parser.space, info, on_message, source=name, owns_page=page is None))
         if outputs.record is not None:
             add(Recording(outputs.record, reader.fps, live=reader.live, overwrite=outputs.overwrite))
         if outputs.masks is not None:
             add(Masks(outputs.masks, overwrite=outputs.overwrite))
         if outputs.window and has_display():
-            add(Window("edge-segface"))
+            add(Window(f"edge-segface {name}".rstrip()))
         elif outputs.window and outputs.serve is None:
             on_message("no display, so no window; --serve 127.0.0.1:8080 shows a page instead")
         undo.pop_all()

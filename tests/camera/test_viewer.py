@@ -39,7 +39,7 @@ from edge_segface.camera.viewer.address import bind_socket, is_loopback, parse_a
 from edge_segface.camera.viewer.broadcast import MAX_VIEWERS
 from edge_segface.camera.viewer.connections import OncePerWhile
 from edge_segface.camera.viewer.message import MAX_WIDTH, LastMessage, StreamInfo, encode_message, finite
-from edge_segface.camera.viewer.server import PageSink, TlsFiles
+from edge_segface.camera.viewer.server import Page, PageSink, TlsFiles
 from edge_segface.compositing import open_backdrop
 from edge_segface.errors import SinkError
 from edge_segface.face.parser import FaceParser
@@ -191,7 +191,7 @@ def test_page_never_shows_credentials() -> None:
     finally:
         reader.close()
     assert info.source == "rtsp://camera.local/live"
-    assert info.engine.startswith("ONNX Runtime")
+    assert info.engine.startswith(("OpenVINO", "ONNX Runtime"))
     assert (info.model, info.precision, info.input_size) == ("edge-256", "fp32", 256)
 
 
@@ -253,6 +253,37 @@ def test_twenty_viewers_all_receive_results(page: PageSink) -> None:
     wait_for(lambda: page.viewers == 20)
     show_until(page, lambda: not any(viewer.is_alive() for viewer in viewers))
     assert [len(viewer.frames) for viewer in viewers] == [5] * 20
+
+
+def test_sources_share_a_page() -> None:
+    page = Page("127.0.0.1:0")
+    sinks = {name: PageSink(page, CELEBAMASK19, source=name) for name in ("1", "2/b", "3")}
+    with ExitStack() as stack:
+        stack.callback(page.close)
+        reads = {}
+        for path in ("/overview", "/stream?source=2%2Fb", "/stream?source=unknown"):
+            reads[path] = connect(sinks["1"], path).getresponse().read
+        hellos = {path: read_content(read)[0] for path, read in reads.items()}
+        assert {tuple(hello["sources"]) for hello in hellos.values()} == {("1", "2/b", "3")}
+        assert [hello.get("source") for hello in hellos.values()] == [None, "2/b", "1"]
+        for _ in range(2):
+            for number, sink in enumerate(sinks.values()):
+                sink.show(result(number))
+        assert read_message(reads["/stream?source=2%2Fb"])[0]["frame"] == 1
+        tiles: dict[str, tuple[int, ...]] = {}
+        while len(tiles) < 3:
+            content, jpeg, _ = read_content(reads["/overview"])
+            assert content["kind"] == "tile"
+            image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            assert image is not None
+            tiles[content["source"]] = image.shape
+        assert tiles == dict.fromkeys(sinks, (224, 224, 3))
+        sinks["1"].close()
+        assert read_content(connect(sinks["2/b"], "/stream?source=1").getresponse().read)[0]["source"] == "2/b"
+        assert status_of(sinks["3"], "/healthz") == 200
+        for sink in sinks.values():
+            sink.close()
+        assert status_of(sinks["3"], "/stream") == 404
 
 
 def test_loopback_is_open_under_names_of_this_machine_only(page: PageSink) -> None:
@@ -394,7 +425,7 @@ def test_the_page_by_https(tmp_path: Path) -> None:
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
     make += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(make, check=True, capture_output=True)
-    page = PageSink("127.0.0.1:0", CELEBAMASK19, tls=TlsFiles(certificate, key))
+    page = PageSink(Page("127.0.0.1:0", TlsFiles(certificate, key)), CELEBAMASK19, owns_page=True)
     try:
         assert page.url.startswith("https://")
         context = ssl.create_default_context(cafile=str(certificate))
@@ -409,7 +440,7 @@ def test_the_page_by_https(tmp_path: Path) -> None:
         TlsFiles(certificate, tmp_path),
     ):
         with pytest.raises(SinkError, match=r"cannot serve with .*in PEM"):
-            PageSink("127.0.0.1:0", CELEBAMASK19, tls=wrong)
+            Page("127.0.0.1:0", wrong)
 
 
 def test_page_loads_nothing_from_elsewhere(page: PageSink) -> None:
@@ -691,6 +722,28 @@ CUT = """() => [...document.querySelectorAll("header, #tools, aside, .panel, .ra
     const isOutside = box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight;
     return isOutside || each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1;
   }).map((each) => each.id || each.textContent)"""
+
+
+def test_a_click_shows_another_source(tab: Any) -> None:
+    page = Page("127.0.0.1:0")
+    loops = [ShownLoop(PageSink(page, CELEBAMASK19, lambda: INFO, source=name)) for name in ("left", "right")]
+    tab.goto(page.url)
+    state_is(tab, "live")
+    buttons = tab.locator("#tiles button")
+    buttons.nth(1).wait_for()
+    assert [buttons.nth(n).get_attribute("aria-pressed") for n in range(2)] == ["true", "false"]
+    buttons.nth(1).click()
+    tab.wait_for_function("document.querySelectorAll('#tiles button')[1].ariaPressed === 'true'")
+    state_is(tab, "live")
+    tab.reload()
+    tab.wait_for_function("document.querySelectorAll('#tiles button')[1]?.ariaPressed === 'true'")
+    for width, height in ((1280, 800), (390, 844), (740, 360)):
+        tab.set_viewport_size({"width": width, "height": height})
+        root = tab.evaluate_handle("document.documentElement")
+        assert tab.evaluate("root => [root.scrollWidth, root.scrollHeight]", root) == [width, height]
+    for loop in loops:
+        loop.close()
+    page.close()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (740, 360)])

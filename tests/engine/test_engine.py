@@ -160,7 +160,10 @@ def test_openvino_gives_what_onnxruntime_gives(
 ) -> None:
     weights = {"paper": official_checkpoints["celebamask19"], "edge": FOLDER / "edge.pt"}[network]
     path = export_onnx(load_weights(weights), tmp_path / "x.onnx", size=size, outputs=outputs).path
-    with load_engine(path) as one, load_engine(path, runtime="openvino", precision="fp32") as other:
+    with (
+        load_engine(path, runtime="onnxruntime") as one,
+        load_engine(path, runtime="openvino", precision="fp32") as other,
+    ):
         squares = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
         expected, found = one.infer_all(squares), other.infer_all(squares)
         assert (found["labels"] == expected["labels"]).mean() > 0.9999

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Protocol
 
 from edge_segface.camera.viewer.message import packed
@@ -34,20 +35,20 @@ class Broadcast:
     def __init__(self, hello: Content, quiet: Content) -> None:
         self._viewers: dict[object, Connection | None] = {}  # in the order in which they came
         self._hello, self._quiet = hello, quiet
-        self._message = b""
+        self._messages: dict[str, tuple[int, bytes]] = {}  # of each source the newest, with its number
         self._number = 0
         self._ended = False
         self._changed: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def publish(self, message: bytes) -> None:
-        self._message = message
-        self._call_in_loop(self._announce)
+    def publish(self, message: bytes, source: str = "") -> None:
+        """Send a message, in the place of an earlier one of the same source that is not sent yet."""
+        self._call_in_loop(partial(self._announce, source, message))
 
     def end(self) -> None:
         """End the messages of all viewers."""
         self._ended = True
-        self._call_in_loop(self._announce)
+        self._call_in_loop(self._wake)
 
     @property
     def viewers(self) -> int:
@@ -68,8 +69,10 @@ class Broadcast:
                     if not await self._wait():
                         yield packed({"kind": "quiet", **self._quiet()})
                     continue
+                newer = sorted(one for one in self._messages.values() if one[0] > sent)
                 sent = self._number
-                yield self._message
+                for _, message in newer:
+                    yield message
             yield packed({"kind": "ended", **self._quiet()})
         finally:
             self._viewers.pop(viewer, None)
@@ -95,8 +98,12 @@ class Broadcast:
             return False
         return True
 
-    def _announce(self) -> None:
+    def _announce(self, source: str, message: bytes) -> None:
         self._number += 1
+        self._messages[source] = self._number, message
+        self._wake()
+
+    def _wake(self) -> None:
         if self._changed is not None:
             self._changed.set()
             self._changed = asyncio.Event()

@@ -18,9 +18,11 @@ import cv2
 import numpy as np
 
 from edge_segface.camera.result import FrameResult
-from edge_segface.frames import UInt8Array
+from edge_segface.draw import overlay
+from edge_segface.frames import ClassMap, UInt8Array
 
 MAX_WIDTH = 960  # pixels
+TILE_WIDTH = 224
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 80]
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
@@ -76,6 +78,19 @@ def encode_message(result: FrameResult) -> bytes:
     return packed(numbers, jpeg.tobytes(), png.tobytes())
 
 
+def encode_tile(source: str, result: FrameResult) -> bytes:
+    """Encode a small image of a source, coloured as the loop draws, with its rate."""
+    numbers = finite({"fps": result.numbers.get("glass_to_result_fps"), "faces": len(result.faces)})
+    draw, labels = result.draw, result.class_map.labels
+    if draw.alpha is not None:
+        image = reduced(result.drawn, labels, TILE_WIDTH)[0]
+    else:
+        image, labels = reduced(result.image_bgr, labels, TILE_WIDTH)
+        small = ClassMap(labels, result.class_map.space)
+        image = overlay(image, small if draw.classes is None else small.only(*draw.classes), draw.opacity)
+    return packed({"kind": "tile", "source": source, **numbers}, cv2.imencode(".jpg", image, JPEG)[1].tobytes())
+
+
 def draw_content(result: FrameResult, is_cut_out: bool) -> dict[str, Any]:
     """Return how the page draws at first; its viewers may change that. `classes` are ids, or None for all."""
     draw = result.draw
@@ -89,12 +104,12 @@ def packed(content: dict[str, Any], jpeg: bytes = b"", png: bytes = b"") -> byte
     return struct.pack(">III", *map(len, parts)) + b"".join(parts)
 
 
-def reduced(image: UInt8Array, labels: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
-    """Scale an image and its class ids down to `MAX_WIDTH`."""
+def reduced(image: UInt8Array, labels: UInt8Array, most: int = MAX_WIDTH) -> tuple[UInt8Array, UInt8Array]:
+    """Scale an image and its class ids down to a width of `most`."""
     height, width = image.shape[:2]
-    if width <= MAX_WIDTH:
+    if width <= most:
         return image, labels
-    size_wh = (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
+    size_wh = (most, max(1, round(height * most / width)))
     small = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
     small_labels = cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST)
     return np.asarray(small, dtype=np.uint8), np.asarray(small_labels, dtype=np.uint8)

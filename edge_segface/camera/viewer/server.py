@@ -30,7 +30,7 @@ from edge_segface.camera.viewer.connections import (
     OncePerWhile,
     protocol_class,
 )
-from edge_segface.camera.viewer.message import LastMessage, StreamInfo, encode_message
+from edge_segface.camera.viewer.message import LastMessage, StreamInfo, encode_message, encode_tile
 from edge_segface.draw import FADE, TINTED_PARTS
 from edge_segface.errors import SinkError
 from edge_segface.extras import check_extra
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page.html"
 MAX_FPS = 30.0
+TILE_S = 0.25  # between two small images of a source
 START_TIMEOUT_S = 10.0
 UNHEALTHY_S = 30.0  # without a result
 MOST_HEADER_BYTES = 1 << 14
@@ -53,24 +54,10 @@ MOST_PEM_BYTES = 1 << 20
 LAG_S = 1.0  # by which a result may come after the message that the camera failed
 
 
-class PageSink:
-    """Sends results to a web page. `url` is the address to open, including the token if one is needed.
+class Page:
+    """A served page with a tile for each source. `url` is its address, including the token if one is needed."""
 
-    `info` is asked whenever a page connects or the stream stands still, because a camera that reconnects may change it.
-    `messages` are those of the loop.
-    """
-
-    name = "page"
-    draws = False
-
-    def __init__(
-        self,
-        address: str,
-        space: LabelSpace,
-        info: Callable[[], StreamInfo] | None = None,
-        messages: LastMessage | None = None,
-        tls: TlsFiles | None = None,
-    ) -> None:
+    def __init__(self, address: str, tls: TlsFiles | None = None) -> None:
         host, port = parse_address(address)
         check_extra("viewer", "the web page", "starlette", "uvicorn")
         if tls is not None:
@@ -80,53 +67,33 @@ class PageSink:
         self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://{url_host(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
-        self._space, self._info, self._messages = space, info, messages
-        self._shown_s = math.inf
-        self._broadcast = Broadcast(self._hello, self._quiet)
-        self._opened_s = time.monotonic()
-        cookie, secure = f"edge_segface_{port}", tls is not None
-        app = make_app(self._broadcast, self._silent_s, self.token, cookie, secure=secure)
+        self.sinks: dict[str, PageSink] = {}  # by the name of the source
+        self.overview = Broadcast(self._sources, self._sources)
+        app = make_app(self, f"edge_segface_{port}", secure=tls is not None)
         self._server = make_server(app, self._socket, tls)
         self._thread = threading.Thread(target=self._serve, name="viewer", daemon=True)
         self._thread.start()
         self._wait_for_start()
-        self._next_s = 0.0
 
     @property
-    def viewers(self) -> int:
-        return self._broadcast.viewers
+    def is_served(self) -> bool:
+        return self._thread.is_alive()
 
-    def show(self, result: FrameResult) -> None:
-        """Send a result, at most `MAX_FPS` times a second, if anybody is looking."""
-        if not self._thread.is_alive():
-            raise SinkError(f"the page at {redact(self.url)} has ended")
-        self._shown_s = now = time.monotonic()
-        if self._broadcast.viewers and now >= self._next_s:
-            self._next_s = max(self._next_s + 1 / MAX_FPS, now - 1 / MAX_FPS)
-            self._broadcast.publish(encode_message(result))
+    def silent_s(self) -> float:
+        """Return the seconds since the last result of the source that has been silent for the longest time."""
+        return max((sink.silent_s() for sink in tuple(self.sinks.values())), default=0.0)
 
     def close(self) -> None:
-        self._broadcast.end()
+        self.overview.end()
         self._server.should_exit = True
         self._thread.join(5)
         self._socket.close()
 
-    def _silent_s(self) -> float:
-        """Return the seconds since the last result, or since the start."""
-        return time.monotonic() - (self._shown_s if math.isfinite(self._shown_s) else self._opened_s)
+    def _sources(self) -> dict[str, Any]:
+        return {"sources": list(self.sinks)}
 
     def _serve(self) -> None:
         asyncio.run(self._server.serve([self._socket]))
-
-    def _hello(self) -> dict[str, Any]:
-        return {**self._stream(), "classes": class_list(self._space), "fade": FADE}
-
-    def _quiet(self) -> dict[str, Any]:
-        message = self._messages.since(self._shown_s - LAG_S) if self._messages else None
-        return {**self._stream(), "message": message}
-
-    def _stream(self) -> dict[str, Any]:
-        return {"stream": asdict(self._info()) if self._info else {}}
 
     def _wait_for_start(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -134,6 +101,82 @@ class PageSink:
             time.sleep(0.01)
         if not self._server.started:
             raise SinkError(f"the page at {self.url} did not start")
+
+
+class PageSink:
+    """Sends the results of a source to a page: one at an address of its own, or one that others share.
+
+    `info` is asked whenever a viewer connects or the stream stands still, because a camera that reconnects may change
+    it. `messages` are those of the loop.
+    """
+
+    name = "page"
+    draws = False
+
+    def __init__(
+        self,
+        page: Page | str,
+        space: LabelSpace,
+        info: Callable[[], StreamInfo] | None = None,
+        messages: LastMessage | None = None,
+        *,
+        source: str = "",
+        owns_page: bool = False,
+    ) -> None:
+        self._owns_page = owns_page or isinstance(page, str)
+        self._page = Page(page) if isinstance(page, str) else page
+        self._source, self._space, self._info, self._messages = source, space, info, messages
+        self._shown_s = math.inf
+        self._opened_s = time.monotonic()
+        self._next_s = self._next_tile_s = 0.0
+        self.broadcast = Broadcast(self._hello, self._quiet)
+        self._page.sinks[source] = self
+
+    @property
+    def url(self) -> str:
+        return self._page.url
+
+    @property
+    def token(self) -> str | None:
+        return self._page.token
+
+    @property
+    def viewers(self) -> int:
+        return self.broadcast.viewers
+
+    def show(self, result: FrameResult) -> None:
+        """Send a result, at most `MAX_FPS` times a second, if anybody is looking."""
+        if not self._page.is_served:
+            raise SinkError(f"the page at {redact(self.url)} has ended")
+        self._shown_s = now = time.monotonic()
+        if self.broadcast.viewers and now >= self._next_s:
+            self._next_s = max(self._next_s + 1 / MAX_FPS, now - 1 / MAX_FPS)
+            self.broadcast.publish(encode_message(result))
+        if self._page.overview.viewers and now >= self._next_tile_s:
+            self._next_tile_s = now + TILE_S
+            self._page.overview.publish(encode_tile(self._source, result), self._source)
+
+    def close(self) -> None:
+        self.broadcast.end()
+        if self._owns_page:
+            self._page.close()
+        else:
+            self._page.sinks.pop(self._source, None)
+
+    def silent_s(self) -> float:
+        """Return the seconds since the last result, or since the start."""
+        return time.monotonic() - (self._shown_s if math.isfinite(self._shown_s) else self._opened_s)
+
+    def _hello(self) -> dict[str, Any]:
+        found = {"classes": class_list(self._space), "fade": FADE, "sources": list(self._page.sinks)}
+        return {**self._stream(), **found, "source": self._source}
+
+    def _quiet(self) -> dict[str, Any]:
+        message = self._messages.since(self._shown_s - LAG_S) if self._messages else None
+        return {**self._stream(), "message": message}
+
+    def _stream(self) -> dict[str, Any]:
+        return {"stream": asdict(self._info()) if self._info else {}}
 
 
 @dataclass(frozen=True)
@@ -190,10 +233,10 @@ def descriptor_limit() -> int:
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
-def make_app(
-    broadcast: Broadcast, silent_s: Callable[[], float], token: str | None, cookie: str, *, secure: bool = False
-) -> ASGIApp:
-    """Return the web app: the page at `/`, the results at `/stream`, and at `/healthz` whether results come."""
+def make_app(page_of: Page, cookie: str, *, secure: bool = False) -> ASGIApp:
+    """Return the web app: the page at `/`, the results of a source at `/stream`, small images of all sources at
+    `/overview`, and at `/healthz` whether results come.
+    """
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
     from starlette.routing import Route
@@ -208,18 +251,28 @@ def make_app(
         }
         return HTMLResponse(html.replace("{{nonce}}", nonce), headers=headers)
 
-    async def stream(request: Request) -> Response:
+    def streamed(broadcast: Broadcast, request: Request) -> Response:
         messages = broadcast.messages(request.scope.get(CONNECTION))
         headers = {"Cache-Control": "no-store"}
         return StreamingResponse(messages, media_type="application/octet-stream", headers=headers)
 
+    async def stream(request: Request) -> Response:
+        sinks = page_of.sinks
+        sink = sinks.get(request.query_params.get("source", "")) or next(iter(tuple(sinks.values())), None)
+        if sink is None:
+            return PlainTextResponse("there is no source now", 404)
+        return streamed(sink.broadcast, request)
+
+    async def overview(request: Request) -> Response:
+        return streamed(page_of.overview, request)
+
     async def health(_: Request) -> Response:
-        seconds = silent_s()
+        seconds = page_of.silent_s()
         text, status = ("ok", 200) if seconds < UNHEALTHY_S else (f"no result for {seconds:.0f} s", 503)
         return PlainTextResponse(text, status, headers={"Cache-Control": "no-store"})
 
-    routes = [Route("/", page), Route("/stream", stream), Route(HEALTH_PATH, health)]
-    return AccessControl(Starlette(routes=routes), token, cookie, secure=secure)
+    routes = [Route("/", page), Route("/stream", stream), Route("/overview", overview), Route(HEALTH_PATH, health)]
+    return AccessControl(Starlette(routes=routes), page_of.token, cookie, secure=secure)
 
 
 def content_security_policy(nonce: str) -> str:
