@@ -20,6 +20,7 @@ from edge_segface.cli.options import (
     named_runtime,
     report_writer,
 )
+from edge_segface.engine import Runtime
 from edge_segface.errors import EdgeSegfaceError
 
 
@@ -52,6 +53,9 @@ def benchmark(
         tuple[Path, Path] | None,
         typer.Option("--compare", help="Compare two JSON reports instead of measuring.", rich_help_panel=OUTPUT),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Time each layer instead: the slowest, and the share of each kind.")
+    ] = False,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
@@ -74,6 +78,9 @@ def benchmark(
         return
     if not models:
         raise EdgeSegfaceError("there is nothing to measure", remedy="name a model, such as edge-256")
+    if layers:
+        time_layers(models, named_runtime(runtime), rounds, threads, json_out)
+        return
     writers = (
         report_writer(json_out, lambda report: json_text(report.to_json())),
         report_writer(markdown_out, markdown),
@@ -102,6 +109,25 @@ def benchmark(
         warn(f"{failure.model} was not measured: {failure.error}")
     if report.failures:
         raise typer.Exit(1)
+
+
+def time_layers(
+    models: list[str], runtime: Runtime | None, runs: int, threads: int | None, json_out: Path | None
+) -> None:
+    """Print the time of each layer, in every installed runtime if none is named."""
+    from dataclasses import asdict
+
+    from edge_segface.bench.layer_times import measure_layers
+    from edge_segface.cli.console.tables import print_layers
+    from edge_segface.models import resolve_onnx
+
+    write_json = json_writer(json_out)
+    measured = [
+        one for name in models for one in measure_layers(name, resolve_onnx(name), runtime, runs=runs, threads=threads)
+    ]
+    for one in measured:
+        print_layers(one)
+    write_json([{**asdict(one), "total_ms": one.total_ms, "by_kind": one.by_kind()} for one in measured])
 
 
 def estimate(

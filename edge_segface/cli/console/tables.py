@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_segface.bench.compare import Comparison
     from edge_segface.bench.interleave import RuntimeLatency
+    from edge_segface.bench.layer_times import LayerTimes
     from edge_segface.bench.results import BenchmarkReport
     from edge_segface.bench.roofline import Estimate
     from edge_segface.build import BuildResult
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from edge_segface.quantize.sensitivity import Sensitivity
 
 MOST_LINES = 10  # images that get a line of their own
+MOST_LAYERS = 15
+LEAST_SHARE = 0.005  # of a kind of layer to be listed
 
 
 def print_build(result: BuildResult) -> None:
@@ -252,6 +255,19 @@ def print_loop(report: dict[str, Any]) -> None:
             f"{flicker['without']:.2f} % without the stabiliser"
         )
     stdout.print(f"{report['source']}; {report['machine']['cpu']}, {report['machine']['cores']} cores")
+
+
+def print_layers(measured: LayerTimes) -> None:
+    """Print the slowest layers of a model and the share of each kind."""
+    table = Table(title=f"{measured.model} in {measured.runtime}, {measured.total_ms:.2f} ms", title_justify="left")
+    for column in ("layer", "kind", "ms", "%"):
+        table.add_column(column, justify="right" if column in ("ms", "%") else "left", overflow="fold")
+    for layer in measured.layers[:MOST_LAYERS]:
+        share = 100 * layer.ms / measured.total_ms
+        table.add_row(Text(layer.name), Text(layer.kind), f"{layer.ms:.3f}", f"{share:.1f}")
+    stdout.print(table)
+    kinds = [f"{kind} {100 * share:.1f} %" for kind, share in measured.by_kind().items() if share >= LEAST_SHARE]
+    stdout.print(Text(f"{len(measured.layers)} layers; by kind: {'; '.join(kinds)}"))
 
 
 def print_sources(report: dict[str, Any]) -> None:

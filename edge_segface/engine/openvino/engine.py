@@ -124,13 +124,19 @@ def compiled_model(
             return core.import_model(content, device, settings), spec
         except RuntimeError:
             entry.discard()
+    model, spec = prepared_model(core, path, device, settings.get("INFERENCE_PRECISION_HINT"))
+    compiled = core.compile_model(model, device, settings)
+    entry.save(spec, compiled.export_model().getvalue())
+    return compiled, spec
+
+
+def prepared_model(core: ov.Core, path: Path, device: str, precision: str | None = None) -> tuple[ov.Model, ModelSpec]:
+    """Return a model for single images in the layout that OpenVINO runs fastest, and its specification."""
     model, spec = read_model(core, path)
     model.reshape({0: [1, spec.input_size, spec.input_size, 3]})
     usual = core.get_property(device, "INFERENCE_PRECISION_HINT").to_string()
-    wide = settings.get("INFERENCE_PRECISION_HINT", usual) in ("f32", "bf16")
-    compiled = core.compile_model(optimise_for_openvino(model, wide=wide and device == "CPU"), device, settings)
-    entry.save(spec, compiled.export_model().getvalue())
-    return compiled, spec
+    wide = device == "CPU" and (precision or usual) in ("f32", "bf16")
+    return optimise_for_openvino(model, wide=wide), spec
 
 
 def infer_sequential(request: ov.InferRequest, images: UInt8Array) -> list[list[npt.NDArray[Any]]]:
