@@ -1,15 +1,19 @@
-"""The camera loop: both rates, a soak test, a failing camera, and viewers. Each part can run alone.
+"""The camera loop: both rates, an earlier state of the code, latency, a soak test, a failing camera, and viewers.
 
-    python benchmarks/loop.py [rates] [soak] [failures] [viewers] [--frames N]
+    python benchmarks/loop.py [rates] [before --checkout DIR] [latency] [soak] [failures] [viewers] [--frames N]
 
-The source is the built-in clip at 640x480, read as fast as possible, without a window.
-Rates: ONNX Runtime and OpenVINO by turns, in one process. Soak: the same weights at 128, so that a hundred thousand
+The source is the built-in clip at 640x480, read as fast as possible, without a window. Each part can run alone.
+Rates: ONNX Runtime and OpenVINO by turns, with and without overlap, in one process. Before: `edge-segface webcam` of a
+checkout of an earlier commit and of this one by turns, each with the model that it bundles. Latency: a camera of 30
+frames a second. Soak: the same weights at 128, so that a hundred thousand
 frames take minutes. Failures: a GStreamer camera whose process is killed repeatedly while its frames are recorded.
 Viewers: browsers that receive the stream of the viewer page.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,11 +41,15 @@ from edge_segface.camera.recording import Recording
 from edge_segface.camera.sources import DemoSource
 from edge_segface.camera.sources.gstreamer import GstSource
 from edge_segface.camera.sources.pipelines import user_pipeline
+from edge_segface.camera.stats import STAGES
 from edge_segface.camera.viewer.server import PageSink
+from edge_segface.engine import Runtime
 from edge_segface.face.parser import FaceParser
+from edge_segface.frames import UInt8Array
 from edge_segface.paper import PAPER_FPS
 
 MODEL = "edge-256"
+RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "openvino")
 ROUNDS = 8
 FRAMES = 300
 SOAK_FRAMES = 100_000
@@ -55,6 +63,8 @@ RATE_TITLES = {"engine_fps": "engine only", "glass_to_result_fps": "end to end"}
 def main() -> None:
     parts: dict[str, Callable[[Namespace], object]] = {
         "rates": rates,
+        "before": before,
+        "latency": latency,
         "soak": soak,
         "failures": failures,
         "viewers": viewers,
@@ -62,8 +72,9 @@ def main() -> None:
     arguments = common.argument_parser(__doc__)
     arguments.add_argument("parts", nargs="*", metavar="PART", help=f"Default: all of {', '.join(parts)}.")
     arguments.add_argument("--frames", type=int, default=SOAK_FRAMES, help=f"Of the soak (default: {SOAK_FRAMES}).")
+    arguments.add_argument("--checkout", type=Path, help="Of the earlier commit.")
     options = arguments.parse_args()
-    for name in options.parts or parts:
+    for name in options.parts or [name for name in parts if name != "before" or options.checkout]:
         result = {
             **common.new_report("onnxruntime", "openvino", "opencv-python"),
             "result": parts[name](options),
@@ -74,17 +85,100 @@ def main() -> None:
 
 
 def rates(_: Namespace) -> list[Row]:
-    """Run the loop in both runtimes by turns; the first round is a warm-up."""
+    """Run the loop in both runtimes by turns, with and without overlap; the first round is a warm-up."""
     with FaceParser(MODEL, runtime="onnxruntime") as onnxruntime, FaceParser(MODEL, runtime="openvino") as openvino:
-        parsers = {"ONNX Runtime": onnxruntime, "OpenVINO": openvino}
-        reports: dict[str, list[Report]] = {name: [] for name in parsers}
+        cases = {
+            (name, overlap): (parser, LoopSettings(FRAMES, overlap=overlap))
+            for name, parser in {"ONNX Runtime": onnxruntime, "OpenVINO": openvino}.items()
+            for overlap in (True, False)
+        }
+        reports: dict[tuple[str, bool], list[Report]] = {case: [] for case in cases}
         for index in range(ROUNDS + 1):
-            for name, parser in parsers.items():
+            for case, (parser, settings) in cases.items():
                 time.sleep(0.1)
-                report = CameraLoop(parser, DemoSource, settings=LoopSettings(FRAMES)).run()
+                report = CameraLoop(parser, DemoSource, settings=settings).run()
                 if index:
-                    reports[name].append(report)
-    return [rates_row(name, reports[name]) for name in reports]
+                    reports[case].append(report)
+    return [{**rates_row(name, reports[name, overlap]), "overlap": overlap} for name, overlap in reports]
+
+
+def before(options: Namespace) -> dict[str, Any]:
+    """Run the command of an earlier commit and of this one by turns, in each runtime."""
+    trees = {"before": options.checkout.resolve(), "now": Path(__file__).resolve().parent.parent}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=trees["before"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    rates: dict[str, dict[str, list[float]]] = {}
+    for index in range(ROUNDS + 1):
+        for runtime in ("onnxruntime", "openvino"):
+            for name, tree in trees.items():
+                report = webcam_report(tree, runtime)
+                if index:
+                    rates.setdefault(runtime, {}).setdefault(name, []).append(report["glass_to_result_fps"])
+    rows = [
+        {
+            "runtime": runtime,
+            "before_fps": median(found["before"]),
+            "now_fps": median(found["now"]),
+            "ratio": median([now / then for now, then in zip(found["now"], found["before"], strict=True)]),
+        }
+        for runtime, found in rates.items()
+    ]
+    return {"commit": commit, "rounds": ROUNDS, "frames": FRAMES, "rows": rows}
+
+
+def webcam_report(tree: Path, runtime: str) -> Report:
+    """Run the built-in clip with the code in a folder, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"
+        arguments = [
+            "--source",
+            "demo",
+            "--headless",
+            "--frames",
+            str(FRAMES),
+            "--runtime",
+            runtime,
+            "--json",
+            str(path),
+        ]
+        subprocess.run(
+            [sys.executable, "-m", "edge_segface", "webcam", *arguments],
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(tree)}, check=True, capture_output=True,
+        )  # fmt: skip
+        report: Report = json.loads(path.read_text(encoding="utf-8"))
+        return report
+
+
+class PacedClip(DemoSource):
+    """The built-in clip as a camera delivers it, thirty times a second."""
+
+    live = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = time.monotonic()
+
+    def read(self) -> UInt8Array:
+        self._next_s += 1 / self.fps
+        frame = super().read()
+        time.sleep(max(0.0, self._next_s - time.monotonic()))
+        return frame
+
+
+def latency(_: Namespace) -> list[Row]:
+    """Measure the time from capture to result with a camera, in both runtimes by turns."""
+    rows = []
+    for runtime in RUNTIMES:
+        with FaceParser(MODEL, runtime=runtime) as parser:
+            report = CameraLoop(parser, PacedClip, settings=LoopSettings(10 * FRAMES)).run()
+            rows.append(
+                {
+                    key: report[key]
+                    for key in ("engine", "frames", "dropped", "glass_to_result_fps", "latency_ms", "cpu_cores")
+                }
+            )
+    return rows
 
 
 def rates_row(name: str, reports: list[Report]) -> Row:
@@ -242,28 +336,30 @@ def read_stream(url: str, received: list[int], index: int) -> None:
 def figure(report: Report) -> str:
     """Draw both rates of each runtime."""
     values = {
-        f"{row['name']}, {title}": row[key] for row in report["rates"]["result"] for key, title in RATE_TITLES.items()
+        f"{row['name']}, {title}": row[key]
+        for row in report["rates"]["result"]
+        if row["overlap"]
+        for key, title in RATE_TITLES.items()
     }
     return bar_chart(list(values), list(values.values()), PAPER_FPS, len(RATE_TITLES))
 
 
 def table(report: Report) -> str:
-    paragraphs = [rates_table(report["rates"])]
-    if "soak" in report:
-        paragraphs.append(soak_text(report["soak"]))
-    if "failures" in report:
-        paragraphs.append(failures_text(report["failures"]))
-    if "viewers" in report:
-        paragraphs.append(viewers_table(report["viewers"]))
+    writers = {
+        "rates": rates_table, "before": before_table, "latency": latency_table, "soak": soak_text,
+        "failures": failures_text, "viewers": viewers_table,
+    }  # fmt: skip
+    paragraphs = [write(report[name]) for name, write in writers.items() if name in report]
     return "\n".join([*paragraphs, common.made_by("loop") + "\n"])
 
 
 def rates_table(part: Report) -> str:
     rows = part["result"]
-    columns = ("engine", "engine only, FPS", "end to end, FPS", "ratio", "share of the paper's FPS")
+    columns = ("engine", "overlap", "engine only, FPS", "end to end, FPS", "ratio", "share of the paper's FPS")
     cells = (
         (
             row["engine"],
+            "yes" if row["overlap"] else "no",
             f"{row['engine_fps']:.1f}",
             f"{row['glass_to_result_fps']:.1f}",
             f"{row['ratio']:.2f}",
@@ -271,10 +367,52 @@ def rates_table(part: Report) -> str:
         )
         for row in rows
     )
+    stages = [stage for stage in STAGES if any(stage in row["stages_p50_ms"] for row in rows)]
+    times = (
+        (
+            row["name"],
+            "yes" if row["overlap"] else "no",
+            *(f"{row['stages_p50_ms'].get(stage, 0):.2f}" for stage in stages),
+            f"{1e3 / row['glass_to_result_fps']:.2f}",
+        )
+        for row in rows
+    )
     return (
         f"{common.markdown_table(columns, cells)}\n"
+        f"Where the time goes, medians in ms; with overlap, stages run side by side:\n\n"
+        f"{common.markdown_table(('runtime', 'overlap', *stages, 'from result to result'), times)}\n"
         f"`{MODEL}`, the built-in clip at 640x480 read as fast as possible, one face, nothing drawn; medians of "
-        f"{rows[0]['rounds']} runs of {rows[0]['frames']} frames, runtimes by turns. {common.machine_line(part)}\n"
+        f"{rows[0]['rounds']} runs of {rows[0]['frames']} frames, by turns. {common.machine_line(part)}\n"
+    )
+
+
+def before_table(part: Report) -> str:
+    result = part["result"]
+    cells = (
+        (row["runtime"], f"{row['before_fps']:.1f}", f"{row['now_fps']:.1f}", f"{row['ratio']:.2f}")
+        for row in result["rows"]
+    )
+    return (
+        f"{common.markdown_table(('runtime', 'before, FPS', 'now, FPS', 'ratio'), cells)}\n"
+        f"End to end, `edge-segface webcam` of commit {result['commit']} and of this one by turns, each with the model "
+        f"that it bundles: medians of {result['rounds']} runs of {result['frames']} frames, and of the ratios of each "
+        f"round. {common.machine_line(part)}\n"
+    )
+
+
+def latency_table(part: Report) -> str:
+    columns = ("engine", "FPS", "dropped", "p50 ms", "p90 ms", "p99 ms", "busy cores")
+    cells = (
+        (
+            row["engine"], f"{row['glass_to_result_fps']:.1f}", row["dropped"],
+            *(f"{row['latency_ms'][name]:.1f}" for name in ("p50", "p90", "p99")), f"{row['cpu_cores']:.2f}",
+        )
+        for row in part["result"]
+    )  # fmt: skip
+    return (
+        f"{common.markdown_table(columns, cells)}\n"
+        f"From capture to result with a camera of 30 frames a second (33.3 ms each), {part['result'][0]['frames']} "
+        f"frames. {common.machine_line(part)}\n"
     )
 
 
@@ -303,10 +441,7 @@ def viewers_table(part: Report) -> str:
         (row["viewers"], f"{row['glass_to_result_fps']:.1f}", f"{row['mb_per_s_sent']:.1f}") for row in part["result"]
     )
     columns = ("viewers of the page", "end to end, FPS", "sent, MB/s")
-    return (
-        f"{common.markdown_table(columns, cells)}\n"
-        f"The viewers run on the same cores; ONNX Runtime. {common.machine_line(part)}\n"
-    )
+    return f"{common.markdown_table(columns, cells)}\nThe viewers run on the same cores. {common.machine_line(part)}\n"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import cpu
 import engines
 import estimates
 import finder
+import growth
 import loop
 import models
 import paper
@@ -47,6 +48,7 @@ TABLES = {
     "engines": engines.table,
     "estimates": estimates.table,
     "finder": finder.table,
+    "growth": growth.table,
     "loop": loop.table,
     "models": models.table,
     "paper": paper.table,
@@ -58,7 +60,7 @@ TABLES = {
     "scenes": scenes.table,
     "soak": soak.table,
 }
-FIGURES = {"loop": loop.figure, "paper": paper.figure, "peers": peers.figure}
+FIGURES = {"growth": growth.figure, "loop": loop.figure, "paper": paper.figure, "peers": peers.figure}
 
 
 def table_of(path: Path) -> str:

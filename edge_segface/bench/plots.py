@@ -128,6 +128,22 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], unit: str) -
     return _svg(bottom + 36, f"{', '.join(series)} in {unit} over time", *parts)
 
 
+def growth_charts(charts: Mapping[str, tuple[str, str, Sequence[tuple[float, float]]]]) -> str:
+    """Draw one chart below the other, each with the titles of its axes and its points, from zero."""
+    height, top, bottom = 170, 26, 120
+    parts = []
+    for index, (name, (across, up, points)) in enumerate(charts.items()):
+        x = Axis(0, max(value for value, _ in points), LEFT, RIGHT)
+        y = Axis(0, 1.1 * max(value for _, value in points), bottom, top)
+        marks = [
+            f'<circle cx="{x(value):.2f}%" cy="{y(cost):.1f}" r="3" fill="{colour(index)}"/>' for value, cost in points
+        ]
+        axes = [*_x_axis(x, bottom, top, across), *_y_axis(y, f"{name}: {up}")]
+        drawn = "".join([*axes, _polyline(points, x, y, colour(index)), *marks])
+        parts.append(f'<svg y="{index * height}" width="100%" height="{height}">{drawn}</svg>')
+    return _svg(height * len(charts), ", ".join(f"{up} by {across}" for across, up, _ in charts.values()), *parts)
+
+
 def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
