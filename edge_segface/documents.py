@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from edge_segface.errors import first_line
+from edge_segface.errors import first_line, reason_of
 from edge_segface.files import read_file
 
 MOST_BYTES = 64 << 20
@@ -35,7 +35,7 @@ def read_document(path: Path) -> str:
     try:
         return read_file(path, MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise DocumentError(error.strerror or str(error)) from error
+        raise DocumentError(reason_of(error)) from error
     except ValueError as error:  # not UTF-8, or a name that no file can have
         raise DocumentError(first_line(error)) from error
 

@@ -113,6 +113,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}? " if near else ""
 
 
+def reason_of(error: BaseException) -> str:
+    """Return why a call of the system failed, without its number and the path; else the first line of the error."""
+    return getattr(error, "strerror", None) or first_line(error)
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of a foreign exception, for the `found` of one of ours."""
     lines = str(error).strip().splitlines()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_segface import signals
-from edge_segface.errors import OutputError
+from edge_segface.errors import OutputError, reason_of
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:
@@ -124,9 +124,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_error(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"cannot write {path}", found=error.strerror or error, remedy="choose a writable place with free space"
-    )
+    return OutputError(f"cannot write {path}", found=reason_of(error), remedy="choose a writable place with free space")
 
 
 def cache_folder() -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from edge_segface.errors import ImageError, OutputError, first_line
+from edge_segface.errors import ImageError, OutputError, first_line, reason_of
 from edge_segface.files import atomic_write, read_file
 from edge_segface.frames import OUTSIDE_BGR, UInt8Array, check_image
 
@@ -49,7 +49,7 @@ def read_image(path: Path) -> UInt8Array:
     try:
         content = read_file(path, MOST_BYTES)
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-        found = getattr(error, "strerror", None) or first_line(error)
+        found = reason_of(error)
         raise ImageError(f"cannot read {path}", found=found, remedy="check the path") from error
     if not content:
         raise ImageError(f"{path} is empty", found="0 bytes", remedy="copy it again")

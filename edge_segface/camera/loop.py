@@ -103,7 +103,7 @@ class MultiCameraLoop:
 
     def lines(self) -> list[str]:
         """Return the current rates as text."""
-        rates = [channel.stats.recent_rates().end_to_end for channel in self._channels.values()]
+        rates = [channel.stats.recent_rates().end_to_end for channel in tuple(self._channels.values())]
         total = sum(rate for rate in rates if not math.isnan(rate))
         return [f"{len(rates)} sources", f"end to end {total:.1f} FPS together", f"paper {PAPER_FPS} FPS"]
 

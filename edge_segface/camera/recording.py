@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edge_segface.camera.result import FrameResult
-from edge_segface.errors import SinkError
+from edge_segface.errors import SinkError, reason_of
 from edge_segface.files import make_folder
 from edge_segface.frames import UInt8Array
 
@@ -101,7 +101,7 @@ class Recording:
         try:
             self.path.unlink(missing_ok=True)  # an earlier recording, with --overwrite
         except OSError as error:
-            raise SinkError(f"cannot replace {self.path}", found=error.strerror or error) from error
+            raise SinkError(f"cannot replace {self.path}", found=reason_of(error)) from error
         self._video = VideoFile(self.path, self._size_wh, self._fps)
         self._codec = self._video.codec
         return self._video
@@ -114,7 +114,7 @@ class Recording:
         try:
             free = shutil.disk_usage(self.path.parent).free
         except OSError as error:
-            raise SinkError(f"the recording {self.path} ends", found=error.strerror or error) from error
+            raise SinkError(f"the recording {self.path} ends", found=reason_of(error)) from error
         if free < self._reserve:
             ends = f"stops after {self.frames} frames" if self.frames else "does not begin"
             raise SinkError(

@@ -7,7 +7,7 @@ import re
 import socket
 
 from edge_segface.camera.viewer.connections import Listener
-from edge_segface.errors import SinkError
+from edge_segface.errors import SinkError, reason_of
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -46,7 +46,7 @@ def bind_socket(host: str, port: int) -> Listener:
             bound.close()
         raise SinkError(
             f"cannot serve at {host}:{port}",
-            found=getattr(error, "strerror", None) or error,
+            found=reason_of(error),
             remedy="use an address of this machine and a free port, or port 0 for any free port",
         ) from error
     return bound

@@ -32,7 +32,7 @@ from edge_segface.camera.viewer.connections import (
 )
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo, encode_message, encode_tile
 from edge_segface.draw import FADE, TINTED_PARTS
-from edge_segface.errors import SinkError
+from edge_segface.errors import SinkError, reason_of
 from edge_segface.extras import check_extra
 from edge_segface.files import read_file
 from edge_segface.labels import LabelSpace
@@ -194,7 +194,7 @@ class TlsFiles:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password=lambda: "")
         except (OSError, ValueError) as error:  # of files, and of what is in them
             raise SinkError(
-                f"cannot serve with {self.certificate} and {self.key}", found=getattr(error, "strerror", None) or error,
+                f"cannot serve with {self.certificate} and {self.key}", found=reason_of(error),
                 remedy="give a certificate and its private key without a passphrase, in PEM",
             ) from error  # fmt: skip
 
