@@ -36,9 +36,10 @@ class CompiledCache:
         """Return the specification and the compiled model, or None if there is no sound entry."""
         try:
             content = self._path.read_bytes()
-            self._path.touch()  # used just now
         except OSError:
             return None
+        with suppress(OSError):  # in a folder that may only be read
+            self._path.touch()  # the entry was used just now
         rest = memoryview(content)[DIGEST_BYTES:]
         if hashlib.sha256(rest).digest() != content[:DIGEST_BYTES]:
             self.discard()

@@ -219,14 +219,15 @@ def save_xml(model: Path, out: Path) -> None:
 def open_core() -> ov.Core:
     try:
         import openvino as ov
-    except ImportError as error:
+
+        return ov.Core()
+    except (ImportError, OSError, RuntimeError) as error:
         if find_spec("openvino") is None:
             raise MissingExtra("openvino", "openvino", "the OpenVINO engine") from error
         remedy = f"run: {install_command('openvino')} --force-reinstall"
         raise EngineError(
             "OpenVINO is installed but cannot be loaded", found=first_line(error), remedy=remedy
         ) from error
-    return ov.Core()
 
 
 def _side(dimension: ov.Dimension) -> int:
