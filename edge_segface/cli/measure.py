@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,8 +20,10 @@ from edge_segface.cli.options import (
     named_runtime,
     report_writer,
 )
-from edge_segface.engine import Runtime
 from edge_segface.errors import EdgeSegfaceError
+
+if TYPE_CHECKING:
+    from edge_segface.engine import Runtime
 
 
 def benchmark(

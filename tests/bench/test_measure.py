@@ -121,7 +121,9 @@ def test_latency_statistics() -> None:
 
 def test_failure_at_one_batch_size_keeps_the_others(tmp_path: Path) -> None:
     path = write_tiny_onnx(tmp_path / "fixed.onnx", only_batch=1)
-    report = measure([BenchmarkModel("fixed", path)], BenchmarkSettings(rounds=2, batches=(1, 4)))
+    report = measure(
+        [BenchmarkModel("fixed", path)], BenchmarkSettings(rounds=2, batches=(1, 4), runtime="onnxruntime")
+    )
     assert [result.batch for result in report.models] == [1]
     [failure] = report.failures
     assert failure.model == "fixed, batch 4"

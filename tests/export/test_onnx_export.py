@@ -66,7 +66,7 @@ def test_engine_gives_the_class_map_that_pytorch_gives_step_by_step(
     image = (rgb - np.array([0.485, 0.456, 0.406], np.float32)) / np.array([0.229, 0.224, 0.225], np.float32)
     with torch.no_grad():
         logits = weights.model(torch.tensor(image.transpose(2, 0, 1)[None]))
-    with load_engine(exported.path) as engine:
+    with load_engine(exported.path, runtime="onnxruntime") as engine:
         assert (engine.infer(square[None])[0] == logits[0].argmax(0).numpy()).mean() > 0.999
     assert torch.allclose(normalised(square[None])[0], torch.tensor(image.transpose(2, 0, 1)), atol=1e-6)
 
@@ -75,7 +75,7 @@ def test_exported_official_weights_give_the_recorded_labels(official_fixtures: P
     recorded = np.load(official_fixtures / "segface_celeb_mobilenet_512_io.npz")
     weights = load_weights(official_fixtures / "segface_celeb_mobilenet_512.pt")
     exported = export_onnx(weights, tmp_path / "x.onnx", size=512)
-    with load_engine(exported.path) as engine:
+    with load_engine(exported.path, runtime="onnxruntime") as engine:
         labels = engine.infer(np.ascontiguousarray(recorded["image"][..., ::-1]))
     assert (labels == recorded["labels"]).mean() >= 0.9999
 
