@@ -21,7 +21,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -46,6 +46,7 @@ from edge_segface.camera.viewer.server import PageSink
 from edge_segface.engine import Runtime
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import UInt8Array
+from edge_segface.models import load_engine, load_loop_engine
 from edge_segface.paper import PAPER_FPS
 
 MODEL = "edge-256"
@@ -85,13 +86,13 @@ def main() -> None:
 
 
 def rates(_: Namespace) -> list[Row]:
-    """Run the loop in both runtimes by turns, with and without overlap; the first round is a warm-up."""
-    with FaceParser(MODEL, runtime="onnxruntime") as onnxruntime, FaceParser(MODEL, runtime="openvino") as openvino:
-        cases = {
-            (name, overlap): (parser, LoopSettings(FRAMES, overlap=overlap))
-            for name, parser in {"ONNX Runtime": onnxruntime, "OpenVINO": openvino}.items()
-            for overlap in (True, False)
-        }
+    """Run the loop in both runtimes by turns, with and without overlap, as `webcam` does; a warm-up round comes first."""
+    with ExitStack() as stack:
+        cases = {}
+        for name, runtime in (("ONNX Runtime", RUNTIMES[0]), ("OpenVINO", RUNTIMES[1])):
+            for overlap in (True, False):
+                engine = stack.enter_context((load_loop_engine if overlap else load_engine)(MODEL, runtime=runtime))
+                cases[name, overlap] = FaceParser(engine), LoopSettings(FRAMES, overlap=overlap)
         reports: dict[tuple[str, bool], list[Report]] = {case: [] for case in cases}
         for index in range(ROUNDS + 1):
             for case, (parser, settings) in cases.items():
@@ -170,8 +171,8 @@ def latency(_: Namespace) -> list[Row]:
     """Measure the time from capture to result with a camera, in both runtimes by turns."""
     rows = []
     for runtime in RUNTIMES:
-        with FaceParser(MODEL, runtime=runtime) as parser:
-            report = CameraLoop(parser, PacedClip, settings=LoopSettings(10 * FRAMES)).run()
+        with load_loop_engine(MODEL, runtime=runtime) as engine:
+            report = CameraLoop(FaceParser(engine), PacedClip, settings=LoopSettings(10 * FRAMES)).run()
             rows.append(
                 {
                     key: report[key]

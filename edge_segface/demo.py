@@ -17,6 +17,7 @@ from edge_segface.errors import EdgeSegfaceError
 from edge_segface.face.parser import FaceParser
 from edge_segface.files import write_text
 from edge_segface.image_io import write_image
+from edge_segface.models import load_loop_engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,8 @@ def run_demo(model: str, out: Path, frames: int, runtime: Runtime | None = None,
     def open_sinks(reader: SourceReader) -> list[KeepLastSink]:  # noqa: ARG001
         return [last]
 
-    with FaceParser(model, runtime=runtime, **engine_options) as parser:
+    with load_loop_engine(model, runtime=runtime, **engine_options) as engine:
+        parser = FaceParser(engine)
         report = CameraLoop(parser, DemoSource, open_sinks, LoopSettings(frames)).run()
     result = last.result
     if result is None:

@@ -24,6 +24,13 @@ def machine_info() -> MachineInfo:
     }
 
 
+def cpu_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def cpu_features() -> frozenset[str]:
     """Return the instruction sets of the processor as Linux names them; empty elsewhere."""
     return frozenset(word for line in _cpu_info("flags", "features") for word in line.split())

@@ -7,9 +7,12 @@ downloaded (`segface-mobilenet-celeb-512`), a checkpoint, an ONNX file, an OpenV
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from edge_segface.assets import BUNDLED
 from edge_segface.engine import Engine, EngineOptions, Runtime, open_engine
@@ -17,6 +20,7 @@ from edge_segface.errors import ModelError, did_you_mean
 from edge_segface.extras import check_torch
 from edge_segface.fetch import SOURCES, path_of
 from edge_segface.labels import LabelSpace, label_space
+from edge_segface.machine import cpu_cores
 from edge_segface.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
     from edge_segface.model.checkpoint import Weights
 
+SLOW_S = 0.008  # of a call on one core, from which the engine gets both of two
+TIMED_CALLS = 5
 DEFAULT_SIZE = 512  # input of a checkpoint that does not record its own; the paper's
 
 Kind = Literal["checkpoint", "onnx", "openvino", "engine"]
@@ -137,6 +143,34 @@ def load_engine(
     if size is not None:
         raise ModelError(f"the input size of {model} is fixed", remedy="leave size out; only checkpoints take one")
     return open_engine(found.path, found.format.runtimes, runtime, **options)
+
+
+def load_loop_engine(model: str | Path, *, runtime: Runtime | None = None, **options: Unpack[EngineOptions]) -> Engine:
+    """Open a model for a camera loop: `load_engine`, with a number of threads that suits what runs beside the engine.
+
+    On a CPU one core is left to the rest of the loop. With two cores, a network that is slow on one of them gets both.
+    """
+    cores = cpu_cores()
+    runs_on_cpu = resolve(model).format.kind in ("onnx", "openvino") and (options.get("provider") or "cpu") == "cpu"
+    if options.get("threads") is not None or cores == 1 or not runs_on_cpu:
+        return load_engine(model, runtime=runtime, **options)
+    all_but_one = {**options, "threads": cores - 1}
+    engine = load_engine(model, runtime=runtime, **all_but_one)  # type: ignore[arg-type]
+    if cores > 2 or _seconds_of(engine) < SLOW_S:
+        return engine
+    engine.close()
+    return load_engine(model, runtime=runtime, **options)
+
+
+def _seconds_of(engine: Engine) -> float:
+    """Return the seconds of a call, the fastest of a few."""
+    side, seconds = engine.spec.input_size, []
+    image = np.zeros((1, side, side, 3), np.uint8)
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        engine.infer_all(image)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def input_size(weights: Weights, size: int | None = None) -> int:

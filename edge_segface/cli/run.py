@@ -243,7 +243,7 @@ def webcam(
     from edge_segface.engine.watched import WatchedEngine
     from edge_segface.face.detector import open_detector
     from edge_segface.face.parser import FaceParser
-    from edge_segface.models import load_engine
+    from edge_segface.models import load_engine, load_loop_engine
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -258,7 +258,8 @@ def webcam(
     settings = LoopSettings(
         frames, max_faces, stabilise, finder, draw, overlap=not no_overlap, every=every, max_fps=max_fps
     )
-    open_engine = partial(load_engine, model, **engine_options(threads, runtime, provider))
+    load = load_engine if no_overlap else load_loop_engine
+    open_engine = partial(load, model, **engine_options(threads, runtime, provider))
     with WatchedEngine(open_engine, warn) as engine:
         parser = FaceParser(engine)
         report = run_webcam(parser, sources or ["0"], request, outputs, settings, on_message=warn, status=loop_status)

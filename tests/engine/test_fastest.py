@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from edge_segface import engine as engines
+from edge_segface import models
 from edge_segface.assets import BUNDLED
 from edge_segface.engine import fastest_first
 from edge_segface.engine.base import say_once
@@ -21,7 +24,7 @@ from edge_segface.engine.openvino.cache import MOST_ENTRIES
 from edge_segface.engine.openvino.engine import OpenVinoEngine
 from edge_segface.errors import ModelError
 from edge_segface.frames import UInt8Array
-from edge_segface.models import FORMATS, load_engine
+from edge_segface.models import FORMATS, load_engine, load_loop_engine
 from tests.conftest import run_cli
 
 RUNTIMES = FORMATS[".onnx"].runtimes
@@ -54,6 +57,25 @@ def test_openvino_is_first_on_x86_where_it_is_installed(
     assert fastest_first(RUNTIMES, {"spin": False}) == ["onnxruntime"]
     assert fastest_first(RUNTIMES, {"hint": "throughput"}) == ["openvino"]
     assert fastest_first(("tensorrt",), {}) == ["tensorrt"]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_loop_leaves_a_core_free_unless_the_network_is_slow(
+    monkeypatch: pytest.MonkeyPatch, runtime: Literal["onnxruntime", "openvino"]
+) -> None:
+    def threads(cores: int, slow_s: float, **options: Any) -> str:
+        monkeypatch.setattr(models, "cpu_cores", lambda: cores)
+        monkeypatch.setattr(models, "SLOW_S", slow_s)
+        with load_loop_engine("edge-256", runtime=runtime, **options) as engine:
+            found = re.search(r"(\w+) threads", engine.description)
+            assert found is not None
+            return found[1]
+
+    assert threads(2, slow_s=10.0) == "1"
+    assert threads(2, slow_s=0.0) == "all"
+    assert threads(4, slow_s=0.0) == "3"
+    assert threads(1, slow_s=10.0) == "all"
+    assert threads(2, slow_s=0.0, threads=1) == "1"
 
 
 def test_a_broken_openvino_is_passed_over_and_mentioned_once(tmp_path: Path) -> None:
