@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def rates(_: Namespace) -> list[Row]:
-    """Run the loop in both runtimes by turns, with and without overlap, as `webcam` does; a warm-up round comes first."""
+    """Run the loop in both runtimes by turns, with and without overlap, as `webcam` does; the first round warms up."""
     with ExitStack() as stack:
         cases = {}
         for name, runtime in (("ONNX Runtime", RUNTIMES[0]), ("OpenVINO", RUNTIMES[1])):
