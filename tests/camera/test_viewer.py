@@ -724,6 +724,9 @@ CUT = """() => [...document.querySelectorAll("header, #tools, aside, .panel, .ra
   }).map((each) => each.id || each.textContent)"""
 
 
+SECOND_IS_SHOWN = "() => document.querySelectorAll('#tiles button')[1]?.ariaPressed === 'true'"
+
+
 def test_a_click_shows_another_source(tab: Any) -> None:
     page = Page("127.0.0.1:0")
     loops = [ShownLoop(PageSink(page, CELEBAMASK19, lambda: INFO, source=name)) for name in ("left", "right")]
@@ -733,10 +736,10 @@ def test_a_click_shows_another_source(tab: Any) -> None:
     buttons.nth(1).wait_for()
     assert [buttons.nth(n).get_attribute("aria-pressed") for n in range(2)] == ["true", "false"]
     buttons.nth(1).click()
-    tab.wait_for_function("document.querySelectorAll('#tiles button')[1].ariaPressed === 'true'")
+    tab.wait_for_function(SECOND_IS_SHOWN)
     state_is(tab, "live")
     tab.reload()
-    tab.wait_for_function("document.querySelectorAll('#tiles button')[1]?.ariaPressed === 'true'")
+    tab.wait_for_function(SECOND_IS_SHOWN)
     for width, height in ((1280, 800), (390, 844), (740, 360)):
         tab.set_viewport_size({"width": width, "height": height})
         root = tab.evaluate_handle("document.documentElement")
