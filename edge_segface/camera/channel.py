@@ -43,7 +43,7 @@ class LoopSettings:
     detector: Detector | None = None
     draw: DrawOptions = field(default_factory=DrawOptions)
     overlap: bool = True  # prepare a frame while the engine still runs for the one before
-    every: int = 1  # parse only each so manieth frame
+    every: int = 1  # parse every n-th frame only
     max_fps: float | None = None  # of each source
 
     def __post_init__(self) -> None:

@@ -109,7 +109,7 @@ class MultiCameraLoop:
 
     def run(self) -> dict[str, Any]:
         """Run, and return the report; also after Ctrl-C."""
-        engine, wall_s, cpu_s = self.parser.engine.description, time.perf_counter(), time.process_time()
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
         try:
             while not self.stop.is_set():
                 self._change()
@@ -123,22 +123,26 @@ class MultiCameraLoop:
         except KeyboardInterrupt:
             self.on_message("stopping")
         finally:
-            self.stop.set()
-            self._inference.shutdown(cancel_futures=True)
-            self._receive_changes()
-            with ExitStack() as closing:  # all of them, and then the first error is raised
-                for name in self._channels:
-                    closing.callback(self._close, name)
+            self.close()
         wall_s = time.perf_counter() - wall_s
         return {
             "schema": 1,
             "model": self.parser.spec.name,
-            "engine": engine,
+            "engine": self.parser.engine.description,
             "cpu_cores": round((time.process_time() - cpu_s) / wall_s, 2),
             "sources": self.reports,
             "engine_losses": self.engine_losses,
             "machine": machine_info(),
         }
+
+    def close(self) -> None:
+        """Stop, and close all sources and sinks; `run` does so at its end."""
+        self.stop.set()
+        self._inference.shutdown(cancel_futures=True)
+        self._receive_changes()
+        with ExitStack() as closing:  # all of them, and then the first error is raised
+            for name in self._channels:
+                closing.callback(self._close, name)
 
     def _say(self, name: str, text: str) -> None:
         self.on_message(f"source {name}: {text.removeprefix('source: ')}" if name else text)

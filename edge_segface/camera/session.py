@@ -64,8 +64,10 @@ def run_webcam(
 
     Several sources are numbered from 1, and so are their outputs.
     """
-    for source in sources:
-        check_outputs_apart(outputs, source)
+    written = [outputs] if len(sources) == 1 else [outputs.numbered(number + 1) for number in range(len(sources))]
+    for each in written:
+        for source in sources:
+            check_outputs_apart(each, source)
     messages = LastMessage(on_message)
     tick = SystemdWatchdog().tick
     if len(sources) == 1:
@@ -75,6 +77,7 @@ def run_webcam(
             return loop.run()
     several = MultiCameraLoop(parser, settings, on_message=messages, stop=request.stop, on_tick=tick)
     with ExitStack() as stack:
+        stack.callback(several.close)  # also if a source or its outputs cannot be opened
         page = None
         if outputs.serve is not None:
             page = stack.enter_context(closing(open_page(outputs)))

@@ -215,7 +215,7 @@ def webcam(
         float | None,
         typer.Option("--max-fps", help="Parse at most so many frames a second of each source.", rich_help_panel=CAMERA),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Parse only every so manieth frame.", rich_help_panel=CAMERA)] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Parse every N-th frame only.", rich_help_panel=CAMERA)] = 1,
     no_overlap: Annotated[
         bool,
         typer.Option(

@@ -172,10 +172,10 @@ class FaceTracker:
         self._next_tile = chain.from_iterable(zip(cycle(self._tiles), cycle(grid_rois(size_hw, side / 2))))
 
     def _search_is_due(self, now_s: float) -> bool:
-        if len(self.tracks) >= self.max_faces:
-            return False
         if self.tracks or not math.isfinite(self._seen_at_s):
             self._seen_at_s = now_s
+        if len(self.tracks) >= self.max_faces:
+            return False
         state = "tracking" if self.tracks else "lost" if now_s - self._seen_at_s < IDLE_AFTER_S else "idle"
         if now_s - self._searched_at_s < 1 / SEARCHES_PER_S[state] - 1e-6:
             return False

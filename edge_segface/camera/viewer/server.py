@@ -260,7 +260,7 @@ def make_app(page_of: Page, cookie: str, *, secure: bool = False) -> ASGIApp:
         sinks = page_of.sinks
         sink = sinks.get(request.query_params.get("source", "")) or next(iter(tuple(sinks.values())), None)
         if sink is None:
-            return PlainTextResponse("there is no source now", 404)
+            return PlainTextResponse("no source is running", 404)
         return streamed(sink.broadcast, request)
 
     async def overview(request: Request) -> Response:

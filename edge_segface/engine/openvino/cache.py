@@ -33,7 +33,7 @@ class CompiledCache:
         self._folder, self._path = folder, folder / f"{digest.hexdigest()}.blob"
 
     def load(self) -> tuple[ModelSpec, bytes] | None:
-        """Return the specification and the compiled model, or None if there is no sound entry."""
+        """Return the specification and the compiled model, or None if the cache lacks it."""
         try:
             content = self._path.read_bytes()
         except OSError:
