@@ -16,7 +16,7 @@ WORK = ("crop", "infer", "track", "paste")  # the stages of the parsing thread
 STAGES = ("capture", *WORK, "draw", "sink")
 RECENT = 512  # results
 RECENT_S = 2.0
-WAIT_SHARE = 0.1  # share of its time that the parsing thread may wait before what it waits for is the bottleneck
+WAIT_SHARE = 0.1  # a part for which the loop waits longer than this share of its time, or drops more frames, limits it
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ class LoopStats:
         """Return the bottleneck: what to make faster for more results."""
         work = self.watch.total_s(*WORK)
         limit = WAIT_SHARE * (work + self.waited_s + self.blocked_s)
-        sinks = max(self.blocked_s, self.unshown / max(1, self.frames) * work)
-        if sinks > max(limit, self.waited_s):
+        if self.unshown > WAIT_SHARE * self.frames or self.blocked_s > max(limit, self.waited_s):
             return "sinks"
         if self.waited_s > limit:
             return "source"
