@@ -98,8 +98,11 @@ def check_target(target: Path) -> None:
 
 
 def size_mb(model: Path) -> float:
-    """Return the size of a model in MB: of an .xml of OpenVINO together with the .bin that holds its weights."""
-    files = [model, model.with_suffix(".bin")] if model.suffix.lower() == ".xml" else [model]
+    """Return the size of a model in MB: of OpenVINO and ncnn together with the .bin that holds the weights."""
+    if os.path.isdir(model):
+        files = [file for file in model.rglob("*") if file.is_file()]
+    else:
+        files = [model, model.with_suffix(".bin")] if model.suffix.lower() in (".xml", ".param") else [model]
     return sum(file.stat().st_size for file in files if os.path.exists(file)) / 1e6
 
 

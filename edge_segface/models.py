@@ -1,7 +1,8 @@
 """The one answer to "what is MODEL?".
 
 Every command and `FaceParser` accept the same names: a bundled model (`edge-256`), official weights that were
-downloaded (`segface-mobilenet-celeb-512`), a checkpoint, an ONNX file, an OpenVINO `.xml`, or a TensorRT `.engine`.
+downloaded (`segface-mobilenet-celeb-512`), a checkpoint, an ONNX file, an OpenVINO `.xml`, an ncnn
+`.ncnn.param`, or a TensorRT `.engine`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SLOW_S = 0.008  # of a call on one core, from which the engine gets both of two
 TIMED_CALLS = 5
 DEFAULT_SIZE = 512  # input of a checkpoint that does not record its own; the paper's
 
-Kind = Literal["checkpoint", "onnx", "openvino", "engine"]
+Kind = Literal["checkpoint", "onnx", "openvino", "ncnn", "engine"]
 BuildRuntime = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"]
 
 
@@ -50,6 +51,7 @@ FORMATS: dict[str, FileFormat] = {
     ".pth": FileFormat("checkpoint"),
     ".onnx": FileFormat("onnx", ("onnxruntime", "openvino"), ("onnxruntime",)),
     ".xml": FileFormat("openvino", ("openvino",), ("openvino",)),
+    ".param": FileFormat("ncnn", ("ncnn",)),
     ".engine": FileFormat("engine", ("tensorrt",), ("tensorrt", "tensorrt-rtx")),  # the record says which of the two
 }
 
@@ -106,6 +108,8 @@ def resolve_checkpoint(model: str | Path) -> Path:
         return resolve(model).path
     path = Path(model)
     if not os.path.isfile(path):
+        if str(model) in BUNDLED:
+            raise ModelError(f"{model} is an ONNX file, and here a checkpoint is needed", remedy="give a .pt file")
         raise ModelError(f"{path} does not exist", remedy="check the path")
     return path
 
@@ -151,7 +155,11 @@ def load_loop_engine(model: str | Path, *, runtime: Runtime | None = None, **opt
     On a CPU one core is left to the rest of the loop. With two cores, a network that is slow on one of them gets both.
     """
     cores = cpu_cores()
-    runs_on_cpu = resolve(model).format.kind in ("onnx", "openvino") and (options.get("provider") or "cpu") == "cpu"
+    runs_on_cpu = (
+        resolve(model).format.kind in ("onnx", "openvino", "ncnn")
+        and options.get("provider") in (None, "cpu")
+        and options.get("device") in (None, "CPU")
+    )
     if options.get("threads") is not None or cores == 1 or not runs_on_cpu:
         return load_engine(model, runtime=runtime, **options)
     all_but_one = {**options, "threads": cores - 1}

@@ -18,6 +18,7 @@ from edge_segface.labels import LABEL_SPACES, LabelSpace
 from edge_segface.typed import from_plain
 
 METADATA_KEY = "edge_segface.spec"
+PLANES_KEY = "edge_segface.planes"  # of files that `export --format portable` writes
 RECORD_DIGEST = "sha256"  # key of a record's checksum
 SCHEMA = 1
 SIZES = range(128, 1025, 32)
@@ -27,7 +28,8 @@ LONGEST_NAME, LONGEST_TEXT = 100, 2000  # characters
 NOT_IN_NAMES = frozenset('/\\:*?"<>|')  # what no file name may contain on some system
 IDENTIFIER = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
-Spec = TypeVar("Spec", "ModelSpec", "EngineSpec", "EngineRecord")
+Spec = TypeVar("Spec", "ModelSpec", "EngineSpec", "EngineRecord", "TargetRecord")
+Record = TypeVar("Record", "EngineRecord", "TargetRecord")
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,10 @@ class ModelSpec:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], path: Path) -> ModelSpec:
+        if PLANES_KEY in metadata:
+            raise ModelError(
+                f"{path} is a portable file, for other programs", remedy="give the model that it was exported from"
+            )
         if METADATA_KEY not in metadata:
             raise ModelError(
                 f"{path} has no ModelSpec, so its classes and input are unknown",
@@ -179,26 +185,52 @@ class EngineRecord:
 
     @classmethod
     def load(cls, engine: Path) -> EngineRecord:
-        path = cls.path_for(engine)
-        try:
-            text = read_document(path)
-        except DocumentError as error:
-            raise ModelError(
-                f"{engine} has no readable record beside it", found=path, remedy="build the engine again"
-            ) from error
-        record = from_json(cls, text, path)
-        content = parse_json(text)
-        if content.pop(RECORD_DIGEST, None) != _digest(content):
-            raise ModelError(
-                f"{path} is damaged or was changed",
-                found="its values do not match its checksum",
-                remedy="build the engine again",
-            )
-        return record
+        return _load_record(cls, cls.path_for(engine), engine, "build the engine again")
 
     def mismatches(self, **machine: str | None) -> dict[str, tuple[object, object]]:
         """Map each field that differs to (recorded, found here)."""
         return {field: (getattr(self, field), here) for field, here in machine.items() if getattr(self, field) != here}
+
+
+@dataclass(frozen=True)
+class TargetRecord:
+    """What a model in another format computes, and which files hold it; written beside it as NAME.json."""
+
+    format: str
+    model: ModelSpec  # with the precision of these files
+    input: str
+    output: str
+    made_with: str  # packages and their versions
+    agreement: float | None  # share of pixels with the class that ONNX Runtime finds; None: not run
+    onnx_sha256: str  # of the file it was made from
+    files: dict[str, str]  # path, relative to the record -> sha256
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        _check_texts(self)
+
+    @staticmethod
+    def path_for(model: Path) -> Path:
+        return model.with_name(model.name + ".json")
+
+    @classmethod
+    def load(cls, model: Path) -> TargetRecord:
+        return _load_record(cls, cls.path_for(model), model, "export it again")
+
+
+def _load_record(kind: type[Record], path: Path, artefact: Path, remedy: str) -> Record:
+    """Read a record whose checksum is right."""
+    try:
+        text = read_document(path)
+    except DocumentError as error:
+        raise ModelError(f"{artefact} has no readable record beside it", found=path, remedy=remedy) from error
+    record = from_json(kind, text, path)
+    content = parse_json(text)
+    if content.pop(RECORD_DIGEST, None) != _digest(content):
+        raise ModelError(
+            f"{path} is damaged or was changed", found="its values do not match its checksum", remedy=remedy
+        )
+    return record
 
 
 def sealed_record(content: Mapping[str, Any]) -> str:
@@ -228,7 +260,7 @@ def is_name(text: str) -> bool:
     )
 
 
-def _check_texts(record: ModelSpec | EngineRecord) -> None:
+def _check_texts(record: ModelSpec | EngineRecord | TargetRecord) -> None:
     """Raise if a text that comes from a file has control characters, which would forge lines in what we write."""
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
@@ -238,7 +270,7 @@ def _check_texts(record: ModelSpec | EngineRecord) -> None:
                 raise ModelError(f"{field.name} is not one line of text", found=repr(text[:80]))
 
 
-def to_json(spec: ModelSpec | EngineSpec | EngineRecord) -> str:
+def to_json(spec: ModelSpec | EngineSpec | EngineRecord | TargetRecord) -> str:
     return json.dumps(dataclasses.asdict(spec))
 
 

@@ -15,13 +15,14 @@ MOST_ROUNDS = 100_000
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """What to measure, and how. The defaults of `threads`, `runtime` and `provider` are those of `load_engine`."""
+    """What to measure, and how. The defaults of `threads` to `device` are those of `load_engine`."""
 
     rounds: int = 100
     batches: tuple[int, ...] = (1,)
     threads: int | None = None
     runtime: Runtime | None = None
     provider: str | None = None
+    device: str | None = None  # of OpenVINO
     sustain_s: float | None = None
     pause_ms: float = 1e3 * PAUSE_S  # before each untimed and timed pair of calls
     warm_up_rounds: int = WARM_UP_ROUNDS
@@ -36,12 +37,13 @@ class BenchmarkSettings:
 
     def engine_options(self) -> dict[str, Any]:
         """Return the keyword arguments of `load_engine`."""
-        options = {"threads": self.threads, "runtime": self.runtime, "provider": self.provider}
+        options = {"threads": self.threads, "runtime": self.runtime, "provider": self.provider, "device": self.device}
         return {name: value for name, value in options.items() if value is not None}
 
     def unit(self, path: Path) -> str:
         """Return which unit executes the file: gpu or cpu."""
-        return "gpu" if path.suffix.lower() == ".engine" or self.provider not in (None, "cpu") else "cpu"
+        elsewhere = self.provider not in (None, "cpu") or self.device not in (None, "CPU")
+        return "gpu" if path.suffix.lower() == ".engine" or elsewhere else "cpu"
 
 
 def parse_seconds(text: str) -> float:

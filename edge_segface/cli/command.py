@@ -21,7 +21,7 @@ LONGEST_CHOICES = 9  # characters of choices that stand beside an option; more a
 NARROWEST_PANELS = 72  # columns; below, help is plain text
 VALUE_NAMES = {Path: "PATH", int: "N", float: "X", str: "TEXT"}
 JSON_FILE = "--json-file"  # hidden: `--json FILE` of commands whose `--json` may stand alone
-MODEL_SUFFIXES = (".onnx", ".xml", ".engine", ".pt", ".pth")
+MODEL_SUFFIXES = (".onnx", ".xml", ".param", ".engine", ".pt", ".pth")
 
 
 class Group(TyperGroup):

@@ -15,6 +15,7 @@ from edge_segface.cli.options import (
     AllowDrop,
     Data,
     DatasetKind,
+    Device,
     GateDataset,
     GateSplit,
     LabelsName,
@@ -33,8 +34,11 @@ from edge_segface.cli.options import (
 )
 from edge_segface.errors import EdgeSegfaceError
 from edge_segface.extras import check_quantize, check_torch
+from edge_segface.files import size_mb
+from edge_segface.labels import label_space
 
 QUANTIZATION, TENSORRT, SELECTION = "Quantization", "TensorRT", "Selection"
+ONNX, FORMATS = "For onnx", "For other formats"
 
 
 def fetch(
@@ -55,54 +59,76 @@ def fetch(
 
 def export(
     weights: Annotated[
-        str, typer.Argument(help="A checkpoint, ours or official, or a fetched name.", autocompletion=complete_models)
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A checkpoint, ours or official, or a fetched name; for formats other than onnx also a bundled name "
+            "or an .onnx file.",
+            autocompletion=complete_models,
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file or folder to write, with the format's suffix.")],
+    file_format: Annotated[
+        Literal["onnx", "portable", "ncnn", "web", "litert", "executorch", "coreml", "rknn", "hailo", "engine"],
+        typer.Option("--format", help="What to write; engine runs build-engine with its defaults."),
+    ] = "onnx",
     size: Annotated[
         int | None,
         typer.Option(
             help="Side of the square input: a multiple of 32 from 128 to 1024. Default: that of the training, or 512."
         ),
     ] = None,
-    outputs: Annotated[
-        Literal["labels", "logits", "both"], typer.Option(help="Class ids, low-resolution logits, or both.")
-    ] = "labels",
     labels: Annotated[
         LabelsName | None, typer.Option(help="For official weights with 11 classes: lapa11 (the default) or helen11.")
     ] = None,
-    half_weights: Annotated[bool, typer.Option("--half-weights", help="Store the weights in 16 bits.")] = False,
-    file_format: Annotated[
-        Literal["onnx", "engine"],
-        typer.Option("--format", help="onnx, or engine to run build-engine with its defaults."),
-    ] = "onnx",
+    outputs: Annotated[
+        Literal["labels", "logits", "both"],
+        typer.Option(help="Class ids, low-resolution logits, or both.", rich_help_panel=ONNX),
+    ] = "labels",
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Store the weights in 16 bits.", rich_help_panel=ONNX)
+    ] = False,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Default: fp16 for ncnn, coreml and rknn, else fp32.", rich_help_panel=FORMATS),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Calibration set, for int8.", rich_help_panel=FORMATS)
+    ] = None,
+    chip: Annotated[
+        Literal["rk3562", "rk3566", "rk3568", "rk3576", "rk3588"],
+        typer.Option(help="Chip of rknn.", rich_help_panel=FORMATS),
+    ] = "rk3588",
 ) -> None:
-    """Export weights to one self-describing ONNX file, checked against PyTorch on a test image."""
-    check_torch("exporting")
+    """Export a model to ONNX or another format; what is written has been compared, from an image to classes."""
     if file_format == "engine":
         if outputs != "labels" or labels or half_weights:
             raise EdgeSegfaceError("engines are built from plain exports", remedy="export first, then run build-engine")
         build_engine(weights, out, size=size)
         return
-    from edge_segface.models import input_size, resolve_checkpoint
-    from edge_segface.spec import check_size
-
-    if size is not None:
-        check_size(size)
-    path = resolve_checkpoint(weights)
     from edge_segface.cli.console.messages import warn
-    from edge_segface.export.onnx_export import export_onnx
-    from edge_segface.files import size_mb
-    from edge_segface.labels import label_space
-    from edge_segface.model.checkpoint import load_weights
 
-    loaded = load_weights(path, None if labels is None else label_space(labels))
-    if labels is None and loaded.space.name == "lapa11" and loaded.preset == "paper":
-        warn("eleven classes: assuming LaPa, which needs five landmarks; use --labels helen11 if it is Helen")
-    side = input_size(loaded, size)
-    exported = export_onnx(loaded, out, size=side, outputs=outputs, half_weights=half_weights)
-    if exported.spec.f1_size not in (None, side):
-        warn(f"the F1 of these weights was measured at {exported.spec.f1_size}, so the file at {side} carries none")
-    typer.echo(f"{exported.path}  {side}x{side}, {size_mb(exported.path):.1f} MB  parity: {exported.parity}")
+    space = None if labels is None else label_space(labels)
+    if file_format == "onnx":
+        if precision or calibration:
+            raise EdgeSegfaceError("exports to ONNX are fp32", remedy="lower the precision with: edge-segface quantize")
+        check_torch("exporting")
+        from edge_segface.export.checkpoint import export_checkpoint
+
+        exported = export_checkpoint(weights, out, size, space, outputs=outputs, half_weights=half_weights, warn=warn)
+        spec, parity = exported.spec, str(exported.parity)
+    else:
+        if outputs != "labels" or half_weights:
+            raise EdgeSegfaceError(f"{file_format} has no --outputs and no --half-weights", remedy="leave them out")
+        from edge_segface.export.targets import Options
+        from edge_segface.export.targets.convert import export_to
+        from edge_segface.quantize.calibration.artefact import CalibrationSet
+
+        images = None if calibration is None else CalibrationSet.load(calibration).images_bgr
+        options = Options(precision, images, chip)
+        converted = export_to(file_format, weights, out, options, size=size, space=space, warn=warn)
+        spec, parity = converted.record.model, converted.parity_text
+    typer.echo(f"{out}  {spec.input_size}x{spec.input_size}, {size_mb(out):.1f} MB  parity: {parity}")
 
 
 def calibrate(
@@ -154,6 +180,7 @@ def calibrate(
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
+    device: Device = None,
 ) -> None:
     """Choose the images that quantization is calibrated on."""
     from edge_segface.cli.console.progress import progress_bar
@@ -164,7 +191,7 @@ def calibrate(
     merged = merge_definition(
         definition, dataset=dataset, split=split, labels=labels, count=count, strategy=strategy, seed=seed
     )
-    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser, progress_bar() as progress:
+    with FaceParser(model, **engine_options(threads, runtime, provider, device)) as parser, progress_bar() as progress:
         made = collect.calibrate(
             parser,
             merged,

@@ -62,6 +62,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("At the size of the training", "edge-segface export run/best.pt -o model.onnx"),
         ("Smaller and faster, with logits for smoothing",
          "edge-segface export run/best.pt -o model.onnx --size 192 --outputs both"),
+        ("For a Raspberry Pi", "edge-segface export edge-256 --format ncnn -o edge.ncnn.param"),
+        ("A page that parses in the browser", "edge-segface export edge-256 --format web -o site"),
     ),
     "calibrate": (
         ("From labelled images", "edge-segface calibrate -o set.npz --dataset folder -d faces"),

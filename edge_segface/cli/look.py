@@ -10,6 +10,7 @@ import typer
 from edge_segface.assets import DEFAULT_MODEL
 from edge_segface.cli.options import (
     OUTPUT,
+    Device,
     JsonFile,
     JsonOut,
     JsonPrinted,
@@ -33,12 +34,13 @@ def demo(
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
+    device: Device = None,
 ) -> None:
     """Run the camera loop on the built-in clip, in the fastest runtime installed, and print both frame rates."""
     from edge_segface.cli.console.tables import print_demo
     from edge_segface.demo import run_demo
 
-    print_demo(run_demo(model, out, frames, **engine_options(threads, runtime, provider)))
+    print_demo(run_demo(model, out, frames, **engine_options(threads, runtime, provider, device)))
 
 
 def doctor(json_out: JsonOut = None) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from edge_segface.cli.options import (
     OUTPUT,
+    Device,
     JsonOut,
     Provider,
     RuntimeOption,
@@ -61,6 +62,7 @@ def benchmark(
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
+    device: Device = None,
 ) -> None:
     """Measure engines side by side: latency, throughput, memory, and sustained load."""
     from edge_segface.bench.html_report import html_page
@@ -94,6 +96,7 @@ def benchmark(
         threads=threads,
         runtime=named_runtime(runtime),
         provider=None if provider == "cpu" else provider,
+        device=device,
         sustain_s=None if sustain is None else parse_seconds(sustain),
     )
     with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:

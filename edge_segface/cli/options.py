@@ -33,7 +33,7 @@ def complete_models(incomplete: str) -> list[str]:
     return [name for name in (*BUNDLED, *SOURCES) if name.startswith(incomplete)]
 
 
-MODEL_HELP = "A bundled name such as edge-256, a fetched name, or a model file (.onnx, .xml, .engine, .pt)."
+MODEL_HELP = "A bundled name such as edge-256, a fetched name, or a file (.onnx, .xml, .ncnn.param, .engine, .pt)."
 
 ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_models)]
 Model = Annotated[
@@ -42,7 +42,7 @@ Model = Annotated[
         "--model", "-m", metavar="MODEL", help=MODEL_HELP, rich_help_panel=ENGINE, autocompletion=complete_models
     ),
 ]
-RuntimeName = Literal["auto", "onnxruntime", "openvino"]
+RuntimeName = Literal["auto", "onnxruntime", "openvino", "ncnn"]
 RuntimeOption = Annotated[
     RuntimeName | None,
     typer.Option(
@@ -52,10 +52,15 @@ RuntimeOption = Annotated[
     ),
 ]
 Provider = Annotated[
-    Literal["cpu", "cuda", "tensorrt"],
+    Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx", "coreml", "directml", "qnn", "webgpu", "xnnpack"],
     typer.Option(
-        help="Execution provider of ONNX Runtime; cuda and tensorrt need its GPU build.", rich_help_panel=ENGINE
+        help="Execution provider of ONNX Runtime; all but cpu need a build of it that has them.",
+        rich_help_panel=ENGINE,
     ),
+]
+Device = Annotated[
+    Literal["CPU", "GPU", "NPU"] | None,
+    typer.Option("--device", help="Device of OpenVINO. Default: CPU.", rich_help_panel=ENGINE),
 ]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU cores to use. Default: all of them.", rich_help_panel=ENGINE)
@@ -113,6 +118,7 @@ class EngineOptions(TypedDict, total=False):
     threads: int
     runtime: Runtime
     provider: str
+    device: str
 
 
 def named_runtime(runtime: RuntimeName | None) -> Runtime | None:
@@ -120,7 +126,9 @@ def named_runtime(runtime: RuntimeName | None) -> Runtime | None:
     return None if runtime == "auto" else runtime
 
 
-def engine_options(threads: int | None, runtime: RuntimeName | None, provider: str) -> EngineOptions:
+def engine_options(
+    threads: int | None, runtime: RuntimeName | None, provider: str, device: str | None
+) -> EngineOptions:
     """The engine options that were given; an engine without such an option rejects it."""
     options: EngineOptions = {}
     if threads is not None:
@@ -129,6 +137,8 @@ def engine_options(threads: int | None, runtime: RuntimeName | None, provider: s
         options["runtime"] = name
     if provider != "cpu":
         options["provider"] = provider
+    if device is not None:
+        options["device"] = device
     return options
 
 

@@ -16,6 +16,7 @@ from edge_segface.cli.options import (
     ENGINE,
     FACES,
     OUTPUT,
+    Device,
     JsonOut,
     LabelsName,
     Model,
@@ -85,6 +86,7 @@ def parse(
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
+    device: Device = None,
 ) -> None:
     """Find and parse the faces of images: one class id per pixel, a JSON record, and an overlay to look at."""
     import cv2
@@ -99,7 +101,7 @@ def parse(
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken images
     images = find_images(inputs)
-    with FaceParser(model, **engine_options(threads, runtime, provider)) as parser, progress_bar() as progress:
+    with FaceParser(model, **engine_options(threads, runtime, provider, device)) as parser, progress_bar() as progress:
         space = label_space(labels) if labels else parser.space
         if lost := describe_lost_parts(parser.space, space):
             warn(lost)
@@ -227,6 +229,7 @@ def webcam(
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
+    device: Device = None,
 ) -> None:
     """Parse the faces of cameras, stream or video, and report both frame rates: engine only and end to end."""
     import cv2
@@ -259,7 +262,7 @@ def webcam(
         frames, max_faces, stabilise, finder, draw, overlap=not no_overlap, every=every, max_fps=max_fps
     )
     load = load_engine if no_overlap else load_loop_engine
-    open_engine = partial(load, model, **engine_options(threads, runtime, provider))
+    open_engine = partial(load, model, **engine_options(threads, runtime, provider, device))
     with WatchedEngine(open_engine, warn) as engine:
         parser = FaceParser(engine)
         report = run_webcam(parser, sources or ["0"], request, outputs, settings, on_message=warn, status=loop_status)

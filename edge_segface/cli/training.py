@@ -12,6 +12,7 @@ from edge_segface.cli.options import (
     Data,
     DatasetKind,
     DatasetRequired,
+    Device,
     JsonFile,
     JsonOut,
     JsonPrinted,
@@ -215,6 +216,7 @@ def evaluate(
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
+    device: Device = None,
 ) -> None:
     """Score a model on a labelled dataset, class by class."""
     from edge_segface.cli.console.progress import progress_bar
@@ -226,7 +228,7 @@ def evaluate(
 
     write_json = json_writer(json_out)
     split = split or ("all" if dataset == "folder" else "test")
-    engine = load_engine(model, size=size, **engine_options(threads, runtime, provider))
+    engine = load_engine(model, size=size, **engine_options(threads, runtime, provider, device))
     with engine, FaceParser(engine) as parser:
         samples = open_split(dataset, data, split, labels, parser.space, skip_bad=skip_bad)
         with progress_bar() as progress:

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "EngineOptions", "Runtime", "open_engine"]
 
-Runtime = Literal["onnxruntime", "openvino", "tensorrt"]
+Runtime = Literal["onnxruntime", "openvino", "ncnn", "tensorrt"]
 
 
 class EngineOptions(TypedDict, total=False):
     """Options of the engines; each engine rejects those that it does not have. None means the engine's default."""
 
     threads: int | None
-    provider: str | None  # ONNX Runtime: cpu, cuda or tensorrt
+    provider: str | None  # ONNX Runtime: a name of PROVIDERS
     spin: bool  # ONNX Runtime: whether idle threads spin
     precision: Literal["auto", "fp32", "bf16", "fp16"]  # OpenVINO
     hint: Literal["latency", "throughput"]  # OpenVINO
-    device: str  # OpenVINO: CPU, GPU or NPU
+    device: str | None  # OpenVINO: CPU, GPU or NPU
     cache: Path  # OpenVINO: folder of compiled models
     memory: Literal["auto", "copy", "mapped"]  # TensorRT
     graphs: bool  # TensorRT: whether to use CUDA graphs
@@ -42,6 +42,7 @@ class EngineOptions(TypedDict, total=False):
 ENGINE_CLASSES: dict[Runtime, tuple[str, str]] = {
     "onnxruntime": ("onnxruntime", "OnnxRuntimeEngine"),
     "openvino": ("openvino.engine", "OpenVinoEngine"),
+    "ncnn": ("ncnn", "NcnnEngine"),
     "tensorrt": ("tensorrt.engine", "TensorRtEngine"),
 }
 
@@ -84,7 +85,7 @@ def fastest_first(runtimes: Sequence[Runtime], options: Mapping[str, Any]) -> li
 def _open(runtime: Runtime, path: Path, options: Mapping[str, Any]) -> Engine:
     module, name = ENGINE_CLASSES[runtime]
     engine_class = getattr(import_module(f"edge_segface.engine.{module}"), name)
-    if runtime == "openvino":
+    if runtime != "onnxruntime":
         options = {key: value for key, value in options.items() if (key, value) != ("provider", "cpu")}
     if unknown := options.keys() - signature(engine_class).parameters.keys():
         raise ModelError(f"{runtime} has no option {', '.join(sorted(unknown))}", remedy="leave it out")

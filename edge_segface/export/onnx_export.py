@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_segface import __version__
 from edge_segface.errors import OutputError
+from edge_segface.export.comparison import Parity
 from edge_segface.export.deploy import DeployGraph
-from edge_segface.export.parity import FULL, HALVES, Parity, check_parity
+from edge_segface.export.parity import FULL, HALVES, check_parity
 from edge_segface.files import atomic_write
 from edge_segface.model.checkpoint import Weights
 from edge_segface.seal import sealed_onnx

@@ -5,25 +5,20 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from edge_segface.assets import PORTRAIT
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.errors import ParityError
-from edge_segface.frames import RoI, UInt8Array, crop, pasted
-from edge_segface.image_io import read_image
+from edge_segface.export.comparison import Outputs, Parity, SampleCrops
+from edge_segface.frames import UInt8Array
 from edge_segface.model.checkpoint import Weights
 from edge_segface.model.segface import SegFace, normalised
 
 # Tolerance for weights that PyTorch itself computes inaccurately, as a multiple of its own rounding error: two orders
 # of summation differ by a small factor.
 ROUNDING_FACTOR = 5.0
-
-Outputs = dict[str, npt.NDArray[Any]]  # output name -> values
 
 
 @dataclass(frozen=True)
@@ -38,26 +33,6 @@ FULL = Tolerance(0.999, 1e-4)
 HALVES = Tolerance(0.99, 0.02)  # weights stored in 16 bits change pixels where two classes are nearly tied
 
 
-@dataclass(frozen=True)
-class Parity:
-    """How closely two sets of outputs agree. A field is None if the file lacks that output."""
-
-    agreement: float | None  # share of pixels with the same class
-    worst_logit: float | None  # largest absolute difference
-
-    def within(self, min_agreement: float, max_logit_error: float) -> bool:
-        agrees = self.agreement is None or self.agreement >= min_agreement
-        return agrees and (self.worst_logit is None or self.worst_logit <= max_logit_error)  # false for NaN
-
-    def __str__(self) -> str:
-        parts = []
-        if self.agreement is not None:
-            parts.append(f"{100 * self.agreement:.3f} % of pixels as in PyTorch")
-        if self.worst_logit is not None:
-            parts.append(f"logits within {self.worst_logit:.1e}")
-        return ", ".join(parts)
-
-
 def check_parity(path: Path, weights: Weights, tolerance: Tolerance = FULL) -> Parity:
     """Compare an ONNX file with its weights in PyTorch, and raise if they differ by more than the tolerance.
 
@@ -65,46 +40,30 @@ def check_parity(path: Path, weights: Weights, tolerance: Tolerance = FULL) -> P
     PyTorch in 32 bits is itself far from the exact result, which PyTorch in 64 bits stands for here. Then the file
     passes if its error is of the size of PyTorch's own.
     """
-    image = read_image(PORTRAIT)
-    roi = RoI.whole((image.shape[0], image.shape[1]))
     with OnnxRuntimeEngine(path) as engine:
         spec = engine.spec
-        square = crop(image, roi, spec.input_size)
-        crops = np.stack([square, square[:, ::-1]])
+        sample = SampleCrops(spec.input_size)
+        crops = sample.crops
         batches = [engine.infer_all(crops[:1]), engine.infer_all(crops)]  # two sizes: reveals a batch fixed by mistake
     expected = torch_outputs(weights.model, crops)
     largest = float(np.abs(expected["logits"]).max())
     if not np.isfinite(largest):
         raise ParityError(f"the weights of {spec.name} give logits that are not finite", remedy="check the checkpoint")
-    parity = compare(batches, expected, roi, image)
+    parity = sample.compare(batches, expected)
     if parity.within(tolerance.min_agreement, tolerance.max_logit_error * max(1.0, largest)):
         return parity
     exact = torch_outputs(copy.deepcopy(weights.model).double(), crops)
-    rounding = compare([expected], exact, roi, image)
+    rounding = sample.compare([expected], exact)
     assert rounding.agreement is not None
     assert rounding.worst_logit is not None
     min_agreement = min(tolerance.min_agreement, 1 - ROUNDING_FACTOR * (1 - rounding.agreement))
-    if compare(batches, exact, roi, image).within(min_agreement, ROUNDING_FACTOR * rounding.worst_logit):
+    if sample.compare(batches, exact).within(min_agreement, ROUNDING_FACTOR * rounding.worst_logit):
         return parity
     raise ParityError(
         f"the exported {spec.name} differs from its weights in PyTorch",
         found=parity,
         remedy="no file was written; please report this with the versions of torch and onnxruntime",
     )
-
-
-def compare(batches: list[Outputs], expected: Outputs, roi: RoI, image: UInt8Array) -> Parity:
-    """Return the worst parity over all batches, of class maps at the size of the image and of logits."""
-    agreement: float | None = None
-    worst: float | None = None
-    for batch in batches:
-        for labels, reference in zip(batch.get("labels", ()), expected["labels"], strict=False):
-            share = float(np.mean(pasted(labels, roi, image.shape[:2]) == pasted(reference, roi, image.shape[:2])))
-            agreement = share if agreement is None else min(agreement, share)
-        if "logits" in batch:
-            difference = float(np.abs(batch["logits"] - expected["logits"][: len(batch["logits"])]).max())
-            worst = difference if worst is None else float(np.maximum(worst, difference))  # unlike max, keeps a NaN
-    return Parity(agreement, worst)
 
 
 @torch.no_grad()

@@ -50,10 +50,11 @@ class FaceParser:
         runtime: Runtime | None = None,
         threads: int | None = None,
         provider: str | None = None,
+        device: str | None = None,
     ) -> None:
         self._owns_engine = isinstance(model, (str, Path))
         self.engine: Engine = (
-            load_engine(model, size=size, runtime=runtime, threads=threads, provider=provider)
+            load_engine(model, size=size, runtime=runtime, threads=threads, provider=provider, device=device)
             if isinstance(model, (str, Path))
             else model
         )

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from edge_segface.errors import ParityError
+from edge_segface.export.comparison import Parity
 from edge_segface.export.onnx_export import export_onnx
-from edge_segface.export.parity import Parity, check_parity
+from edge_segface.export.parity import check_parity
 from tests.support.weights import weights_of
 
 
