@@ -99,6 +99,10 @@ def export(
         Literal["rk3562", "rk3566", "rk3568", "rk3576", "rk3588"],
         typer.Option(help="Chip of rknn.", rich_help_panel=FORMATS),
     ] = "rk3588",
+    ort_web: Annotated[
+        Path | None,
+        typer.Option(help="For web: the npm package of ONNX Runtime Web, a .tgz file.", rich_help_panel=FORMATS),
+    ] = None,
 ) -> None:
     """Export a model to ONNX or another format; what is written has been compared, from an image to classes."""
     if file_format == "engine":
@@ -125,7 +129,7 @@ def export(
         from edge_segface.quantize.calibration.artefact import CalibrationSet
 
         images = None if calibration is None else CalibrationSet.load(calibration).images_bgr
-        options = Options(precision, images, chip)
+        options = Options(precision, images, chip, ort_web)
         converted = export_to(file_format, weights, out, options, size=size, space=space, warn=warn)
         spec, parity = converted.record.model, converted.parity_text
     typer.echo(f"{out}  {spec.input_size}x{spec.input_size}, {size_mb(out):.1f} MB  parity: {parity}")

@@ -1,21 +1,22 @@
 """Formats other than our ONNX that `export` writes: a table of them, and a module for each.
 
 Each module has one function, `converted(planes, out, options)`: a context in which the file or folder `out` is written.
-Its value is a function from a crop to its logits, computed by a runtime of that format from what was written, or None
-where no such runtime exists.
+Its value is a function from a crop to its logits or classes, computed by a runtime of that format from what was
+written, or None where no such runtime exists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from edge_segface.engine.planes import FloatPlanes
 from edge_segface.frames import UInt8Array
 
 Precision = Literal["fp32", "fp16", "int8"]
-Run = Callable[[UInt8Array], FloatPlanes]  # BGR crop (s, s, 3) -> logits (n, g, g)
+Run = Callable[[UInt8Array], FloatPlanes | UInt8Array]  # BGR crop (s, s, 3) -> logits (n, g, g) or classes (s, s)
 
 PLANES_IN = "float32 (1, 3, s, s): planes of red, green and blue in 0..255"
 PIXELS_IN = "float32 (1, s, s, 3): pixels of red, green and blue in 0..255"
@@ -29,7 +30,8 @@ class Options:
 
     precision: Precision | None = None  # None: the target's default
     images: UInt8Array | None = None  # BGR crops (n, s, s, 3) to calibrate int8 on
-    chip: str = ""  # of RKNN
+    chip: str = ""  # of rknn
+    ort_web: Path | None = None  # for web: the package of ONNX Runtime Web; None: by npm
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,15 @@ TARGETS: dict[str, Target] = {
         ("onnx", "rknn", "pkg_resources"),
         {"fp16": 0.99, "int8": 0.9},
         input="uint8 (1, s, s, 3): pixels of red, green and blue",
+    ),
+    "web": Target(
+        "",
+        "browsers",
+        "onnx",
+        ("onnx",),
+        input="model.json describes it",
+        output="model.json describes it",
+        is_folder=True,
     ),
     "hailo": Target(".onnx", "Hailo's Dataflow Compiler", "onnx", ("onnx",)),
 }

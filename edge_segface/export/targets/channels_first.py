@@ -32,6 +32,7 @@ class ChannelsFirst:
 
     model: ModelProto
     spec: ModelSpec
+    source: Path
 
     @property
     def grid(self) -> int:
@@ -60,7 +61,7 @@ def channels_first(source: Path) -> ChannelsFirst:
         del values[:]
         values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     onnx.checker.check_model(model, full_check=True)
-    return ChannelsFirst(model, spec)
+    return ChannelsFirst(model, spec, source)
 
 
 def _constants_folded(source: Path) -> ModelProto:

@@ -116,7 +116,9 @@ def check_request(name: str, out: Path, options: Options) -> None:
     target = TARGETS[name]
     precision = options.precision or target.default_precision
     if not out.name.endswith(target.suffix) or out.name == target.suffix:
-        raise OutputError(f"{name} models end in {target.suffix}", found=out, remedy="name such a file with --out")
+        raise OutputError(
+            f"{name} models end in {target.suffix or 'no suffix'}", found=out, remedy="name such a file with --out"
+        )
     if precision not in target.least:
         raise ModelError(
             f"{name} has no {precision} here", remedy=f"choose {' or '.join(target.least)} with --precision"
@@ -147,7 +149,8 @@ def _parity(source: Path, run: Run) -> Parity:
     with OnnxRuntimeEngine(source) as engine:
         sample = SampleCrops(engine.spec.input_size)
         expected = engine.infer(sample.crops)
-    found = np.stack([labels_of(run(image), len(image)) for image in sample.crops])
+    results = [(run(image), len(image)) for image in sample.crops]
+    found = np.stack([labels_of(result, side) if result.ndim == 3 else result for result, side in results])
     return sample.compare([{"labels": found}], {"labels": expected}, "ONNX Runtime")
 
 

@@ -86,7 +86,7 @@ def test_opset_11_computes_the_same(planes: ChannelsFirst, crops: np.ndarray) ->
 
 
 def test_an_operation_that_is_not_known_is_named(planes: ChannelsFirst) -> None:
-    foreign = ChannelsFirst(onnx.ModelProto(), planes.spec)
+    foreign = ChannelsFirst(onnx.ModelProto(), planes.spec, planes.source)
     foreign.model.CopyFrom(planes.model)
     foreign.model.graph.node.append(helper.make_node("Einsum", ["logits"], ["other"], equation="bchw->bc"))
     for convert in (in_opset_11, TorchGraph):
