@@ -59,7 +59,7 @@ TARGETS: dict[str, Target] = {
     ),
     "litert": Target(
         ".tflite",
-        "Android, microcomputers",
+        "Android, Linux boards",
         "litert",
         ("onnx", "torch", "litert_torch", "ai_edge_litert"),
         input=PIXELS_IN,

@@ -78,7 +78,7 @@ def convert(name: str, source: Path, out: Path, options: Options) -> Converted:
 
     planes = channels_first(source)
     with _staged(out) as staged:
-        with _output_captured() as last_line:
+        with _output_hidden():
             try:
                 with import_module(f"edge_segface.export.targets.{name}").converted(planes, staged, options) as run:
                     parity = None if run is None else _parity(source, run)
@@ -86,7 +86,7 @@ def convert(name: str, source: Path, out: Path, options: Options) -> Converted:
                 raise
             except Exception as error:  # converters raise errors of every kind
                 raise ModelError(
-                    f"{planes.spec.name} cannot be converted to {name}", found=first_line(error) or last_line()
+                    f"{planes.spec.name} cannot be converted to {name}", found=_reason(error)
                 ) from error
         least = target.least[precision]
         if parity is not None and not parity.within(least, np.inf):
@@ -154,6 +154,12 @@ def _parity(source: Path, run: Run) -> Parity:
     return sample.compare([{"labels": found}], {"labels": expected}, "ONNX Runtime")
 
 
+def _reason(error: Exception) -> str:
+    """Return the line of a converter's error that says what is wrong: some put a traceback into their message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines and lines[0].startswith("Traceback") else first_line(error)
+
+
 def _files_of(folder: Path) -> list[Path]:
     """Return the files that a conversion wrote; those of a format that is a folder lie inside it."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
@@ -166,22 +172,16 @@ def _versions(target: Target) -> str:
 
 
 @contextmanager
-def _output_captured() -> Iterator[Callable[[], str]]:
-    """Keep what converters print, also from C++, off the terminal; the value returns the last line of it."""
+def _output_hidden() -> Iterator[None]:
+    """Keep what converters print, also from C++, off the terminal."""
     sys.stdout.flush()
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as log:
+    with open(os.devnull, "wb") as nowhere:
         saved = [os.dup(number) for number in STANDARD_STREAMS]
         for number in STANDARD_STREAMS:
-            os.dup2(log.fileno(), number)
-
-        def last_line() -> str:
-            log.seek(0)
-            lines = log.read().decode(errors="replace").replace("\r", "\n").strip().splitlines()
-            return lines[-1].strip() if lines else ""
-
+            os.dup2(nowhere.fileno(), number)
         try:
-            yield last_line
+            yield
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

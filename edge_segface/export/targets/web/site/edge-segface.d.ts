@@ -44,7 +44,7 @@ export interface LoadOptions {
   base?: string | URL;
   /** `auto` takes WebGPU if it gives the same classes in less time. */
   runtime?: "auto" | "wasm" | "webgpu";
-  /** Of WebAssembly; more than one need a page that is isolated from other origins. Default: up to 4. */
+  /** Of WebAssembly; more than one need a page that is isolated from other origins. Default: up to 4, and one core less than there are. */
   threads?: number;
 }
 

@@ -73,7 +73,7 @@ async function open(base, name, threads) {
   if (name === "webgpu" && !(await navigator.gpu?.requestAdapter())) throw new Error("this browser offers no GPU");
   const file = name === "webgpu" ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs";
   const ort = await import(new URL(`ort/${file}`, base));
-  const used = self.crossOriginIsolated ? threads || Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+  const used = self.crossOriginIsolated ? threads || usualThreads() : 1;
   ort.env.wasm.wasmPaths = new URL("ort/", base).href;
   ort.env.wasm.numThreads = used;
   const session = await ort.InferenceSession.create(new URL("model.onnx", base).href, { executionProviders: [name] });
@@ -84,6 +84,9 @@ async function open(base, name, threads) {
     run: async (crop) => (await session.run({ image: new ort.Tensor("uint8", crop, shape) })).labels.data,
   };
 }
+
+// One core stays free for the page: on two cores, two threads take longer than one.
+const usualThreads = () => Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 1) - 1));
 
 // Why WebGPU is not used although it works: other classes, or, where the choice is ours, more time.
 async function whyNot(gpu, wasm, runtime) {
