@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test test-all fuzz lint format docs dist weights bench clean
+.PHONY: demo test test-all fuzz lint format docs dist weights bench arm clean
 
 demo: .venv/base
 	$(BIN)/edge-segface demo
@@ -51,6 +51,10 @@ weights: .venv/dev
 bench: .venv/dev
 	$(BIN)/python benchmarks/rewrite.py
 	$(BIN)/python benchmarks/tables.py
+
+# The package in an arm64 Debian under qemu, compared with this machine. Needs root.
+arm: .venv/dev
+	tools/arm64.sh
 
 .venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -32,6 +32,7 @@ import precision
 import rewrite
 import scenes
 import soak
+import targets
 
 from edge_segface.bench.plots import svg_file
 
@@ -58,6 +59,7 @@ TABLES = {
     "precision": precision.table,
     "rewrite": rewrite.table,
     "scenes": scenes.table,
+    "targets": targets.table,
     "soak": soak.table,
 }
 FIGURES = {"growth": growth.figure, "loop": loop.figure, "paper": paper.figure, "peers": peers.figure}

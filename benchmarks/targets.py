@@ -30,7 +30,6 @@ from edge_segface.assets import BUNDLED, DEFAULT_MODEL
 from edge_segface.bench.interleave import noise_images
 from edge_segface.data import Dataset
 from edge_segface.engine import Engine
-from edge_segface.engine.planes import labels_of
 from edge_segface.evaluate import evaluate
 from edge_segface.export.targets import TARGETS, Options, Run
 from edge_segface.export.targets.convert import Converted, convert
@@ -63,7 +62,9 @@ def main() -> None:
     options = arguments.parse_args()
     images = None if options.calibration is None else CalibrationSet.load(options.calibration).images_bgr
     val_set = common.open_split(options, "val")
-    report = common.read_result("targets") if common.result_path("targets").exists() else {"schema": 1, "rows": []}
+    report: Report = {"schema": 1, "rows": []}
+    if common.result_path("targets").exists():
+        report = common.read_result("targets")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.formats:
             out = Path(folder) / f"{DEFAULT_MODEL}{TARGETS[name].suffix or '-site'}"
@@ -132,12 +133,7 @@ class RunEngine:
         self._run = run
 
     def infer(self, images: UInt8Array) -> UInt8Array:
-        return np.stack([classes(self._run, image) for image in images])
-
-
-def classes(run: Run, image: UInt8Array) -> UInt8Array:
-    found = run(image)
-    return labels_of(found, len(image)) if found.ndim == 3 else found
+        return np.stack([self._run(image) for image in images])
 
 
 def times(run: Run, rounds: int) -> Row:
@@ -145,7 +141,7 @@ def times(run: Run, rounds: int) -> Row:
     image = noise_images(256)
     with load_engine(DEFAULT_MODEL, runtime="onnxruntime", threads=1) as engine:
         calls: dict[str, Callable[[], object]] = {
-            "format": lambda: classes(run, image[0]),
+            "format": lambda: run(image[0]),
             "onnxruntime": lambda: engine.infer(image),
         }
         seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -230,8 +226,8 @@ def table(report: Report) -> str:
     return text + common.footer(
         "targets",
         report,
-        f"`{DEFAULT_MODEL}`; agreement on the built-in portrait, F1 on {report['data']}. One image, one thread, from bytes "
-        "to classes; the ratio is the median over interleaved rounds.",
+        f"`{DEFAULT_MODEL}`; agreement on the built-in portrait, F1 on {report['data']}. One image, one thread, from "
+        "bytes to classes; the ratio is the median over interleaved rounds.",
         packages=(),
     )
 

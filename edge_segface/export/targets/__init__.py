@@ -1,8 +1,8 @@
 """Formats other than our ONNX that `export` writes: a table of them, and a module for each.
 
 Each module has one function, `converted(planes, out, options)`: a context in which the file or folder `out` is written.
-Its value is a function from a crop to its logits or classes, computed by a runtime of that format from what was
-written, or None where no such runtime exists.
+Its value is a function from a crop to its classes, computed by a runtime of that format from what was written, or None
+where no such runtime exists.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from edge_segface.engine.planes import FloatPlanes
 from edge_segface.frames import UInt8Array
 
 Precision = Literal["fp32", "fp16", "int8"]
-Run = Callable[[UInt8Array], FloatPlanes | UInt8Array]  # BGR crop (s, s, 3) -> logits (n, g, g) or classes (s, s)
+Run = Callable[[UInt8Array], UInt8Array]  # BGR crop (s, s, 3) -> classes (s, s)
 
 PLANES_IN = "float32 (1, 3, s, s): planes of red, green and blue in 0..255"
 PIXELS_IN = "float32 (1, s, s, 3): pixels of red, green and blue in 0..255"

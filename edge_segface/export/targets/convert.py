@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
-from edge_segface.engine.planes import labels_of
 from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError, ParityError, first_line
 from edge_segface.export.comparison import Parity, SampleCrops
 from edge_segface.export.targets import TARGETS, Options, Run, Target
@@ -85,9 +84,7 @@ def convert(name: str, source: Path, out: Path, options: Options) -> Converted:
             except EdgeSegfaceError:
                 raise
             except Exception as error:  # converters raise errors of every kind
-                raise ModelError(
-                    f"{planes.spec.name} cannot be converted to {name}", found=_reason(error)
-                ) from error
+                raise ModelError(f"{planes.spec.name} cannot be converted to {name}", found=_reason(error)) from error
         least = target.least[precision]
         if parity is not None and not parity.within(least, np.inf):
             raise ParityError(
@@ -149,8 +146,7 @@ def _parity(source: Path, run: Run) -> Parity:
     with OnnxRuntimeEngine(source) as engine:
         sample = SampleCrops(engine.spec.input_size)
         expected = engine.infer(sample.crops)
-    results = [(run(image), len(image)) for image in sample.crops]
-    found = np.stack([labels_of(result, side) if result.ndim == 3 else result for result, side in results])
+    found = np.stack([run(image) for image in sample.crops])
     return sample.compare([{"labels": found}], {"labels": expected}, "ONNX Runtime")
 
 

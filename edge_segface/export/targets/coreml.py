@@ -13,7 +13,7 @@ import coremltools
 import numpy as np
 from PIL import Image
 
-from edge_segface.engine.planes import FloatPlanes
+from edge_segface.engine.planes import labels_of
 from edge_segface.errors import ModelError
 from edge_segface.export.targets import Options, Run
 from edge_segface.export.targets.channels_first import INPUT, OUTPUT, ChannelsFirst
@@ -40,9 +40,9 @@ def converted(planes: ChannelsFirst, out: Path, options: Options) -> Iterator[Ru
     model.save(str(out))
     _check(model, spec.input_size)
 
-    def run(image_bgr: UInt8Array) -> FloatPlanes:
+    def run(image_bgr: UInt8Array) -> UInt8Array:
         logits = model.predict({INPUT: Image.fromarray(image_bgr[:, :, ::-1])})[OUTPUT]
-        return np.asarray(logits[0], np.float32)
+        return labels_of(np.asarray(logits[0], np.float32), len(image_bgr))
 
     yield run if sys.platform == "darwin" else None
 

@@ -12,7 +12,7 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPar
 from executorch.exir import to_edge_transform_and_lower
 from executorch.runtime import Runtime
 
-from edge_segface.engine.planes import FloatPlanes, rgb_planes
+from edge_segface.engine.planes import labels_of, rgb_planes
 from edge_segface.export.targets import Options, Run
 from edge_segface.export.targets.channels_first import ChannelsFirst
 from edge_segface.export.targets.torch_graph import exported_program
@@ -25,8 +25,8 @@ def converted(planes: ChannelsFirst, out: Path, _options: Options) -> Iterator[R
     out.write_bytes(lowered.to_executorch().buffer)
     method = Runtime.get().load_program(out).load_method("forward")
 
-    def run(image_bgr: UInt8Array) -> FloatPlanes:
+    def run(image_bgr: UInt8Array) -> UInt8Array:
         logits = method.execute([torch.from_numpy(rgb_planes(image_bgr))])[0][0]
-        return np.asarray(logits, np.float32)
+        return labels_of(np.asarray(logits, np.float32), len(image_bgr))
 
     yield run

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
-from edge_segface.engine.planes import FloatPlanes
+from edge_segface.engine.planes import labels_of
 from edge_segface.export.targets import Options, Run
 from edge_segface.export.targets.channels_first import ChannelsFirst
 from edge_segface.export.targets.torch_graph import TorchGraph
@@ -28,10 +28,11 @@ def converted(planes: ChannelsFirst, out: Path, _options: Options) -> Iterator[R
     image = interpreter.get_input_details()[0]["index"]
     logits = interpreter.get_output_details()[0]["index"]
 
-    def run(image_bgr: UInt8Array) -> FloatPlanes:
+    def run(image_bgr: UInt8Array) -> UInt8Array:
         interpreter.set_tensor(image, image_bgr[None, :, :, ::-1].astype(np.float32))
         interpreter.invoke()
-        return np.ascontiguousarray(interpreter.get_tensor(logits)[0].transpose(2, 0, 1))
+        planes = np.ascontiguousarray(interpreter.get_tensor(logits)[0].transpose(2, 0, 1))
+        return labels_of(planes, len(image_bgr))
 
     yield run
 

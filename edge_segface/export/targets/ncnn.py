@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 
 from edge_segface.engine.ncnn import NcnnNetwork, bin_of
+from edge_segface.engine.planes import labels_of
 from edge_segface.errors import ModelError
 from edge_segface.export.targets import Options, Run
 from edge_segface.export.targets.channels_first import ChannelsFirst
@@ -37,7 +38,7 @@ def converted(planes: ChannelsFirst, out: Path, options: Options) -> Iterator[Ru
     if foreign := sorted({line.split()[0] for line in out.read_text().splitlines()[2:]} - set(KNOWN)):
         raise ModelError(f"ncnn has no counterpart for operations of {planes.spec.name}", found=", ".join(foreign))
     with NcnnNetwork(out) as network:
-        yield network.logits
+        yield lambda image: labels_of(network.logits(image), len(image))
 
 
 def _converter() -> Path:

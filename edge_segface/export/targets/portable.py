@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from edge_segface import __version__
 from edge_segface.engine.onnxruntime import open_session
-from edge_segface.engine.planes import FloatPlanes, rgb_planes
+from edge_segface.engine.planes import labels_of, rgb_planes
 from edge_segface.errors import ModelError
 from edge_segface.export.targets import PLANES_IN, PLANES_OUT, Options, Run
 from edge_segface.export.targets.channels_first import INPUT, ChannelsFirst
@@ -54,9 +54,8 @@ def converted(planes: ChannelsFirst, out: Path, _options: Options) -> Iterator[R
     onnx.save(model, out)
     session = open_session(out)
 
-    def run(image_bgr: UInt8Array) -> FloatPlanes:
-        logits: FloatPlanes = session.run(None, {INPUT: rgb_planes(image_bgr)})[0][0]
-        return logits
+    def run(image_bgr: UInt8Array) -> UInt8Array:
+        return labels_of(session.run(None, {INPUT: rgb_planes(image_bgr)})[0][0], len(image_bgr))
 
     yield run
 

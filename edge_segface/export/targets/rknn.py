@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from rknn.api import RKNN
 
-from edge_segface.engine.planes import FloatPlanes
+from edge_segface.engine.planes import labels_of
 from edge_segface.errors import ModelError
 from edge_segface.export.targets import Options, Run
 from edge_segface.export.targets.channels_first import ChannelsFirst
@@ -44,9 +44,10 @@ def converted(planes: ChannelsFirst, out: Path, options: Options) -> Iterator[Ru
         _check("export_rknn", toolkit.export_rknn(str(out)))
         _check("init_runtime", toolkit.init_runtime())
 
-        def run(image_bgr: UInt8Array) -> FloatPlanes:
+        def run(image_bgr: UInt8Array) -> UInt8Array:
             pixels = np.ascontiguousarray(image_bgr[None, :, :, ::-1])
-            return np.asarray(toolkit.inference([pixels], data_format=["nhwc"])[0][0], np.float32)
+            logits = toolkit.inference([pixels], data_format=["nhwc"])[0][0]
+            return labels_of(np.asarray(logits, np.float32), len(image_bgr))
 
         yield run
     finally:

@@ -12,10 +12,11 @@ import onnx
 import pytest
 
 from edge_segface.assets import BUNDLED, FOLDER, PORTRAIT
+from edge_segface.engine.ncnn import NcnnNetwork
 from edge_segface.engine.planes import FloatPlanes, labels_of, rgb_planes
 from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError, ParityError
 from edge_segface.export.comparison import SampleCrops
-from edge_segface.export.targets import TARGETS, Options, ncnn, portable
+from edge_segface.export.targets import TARGETS, Options, portable
 from edge_segface.export.targets.convert import convert, export_to
 from edge_segface.frames import UInt8Array
 from edge_segface.models import load_engine
@@ -90,8 +91,8 @@ def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mon
     def mirrored(network: object, image: UInt8Array) -> FloatPlanes:
         return original(network, np.ascontiguousarray(image[:, ::-1]))  # type: ignore[arg-type]
 
-    original = ncnn.NcnnNetwork.logits
-    monkeypatch.setattr(ncnn.NcnnNetwork, "logits", mirrored)
+    original = NcnnNetwork.logits
+    monkeypatch.setattr(NcnnNetwork, "logits", mirrored)
     with pytest.raises(ParityError, match=r"the ncnn model differs .* at least 99 % are needed; no file was written"):
         convert("ncnn", EDGE, tmp_path / "edge.ncnn.param", Options())
     assert not list(tmp_path.iterdir())

@@ -77,7 +77,14 @@ def test_the_runtime_finds_the_same_classes(
     assert "100.000 % of pixels" in export(torch_formats, out, "--format", name)
     crop = SampleCrops(256).crops[:1]
     np.save(tmp_path / "in.npy", rgb_planes(crop[0]))
-    command = [str(torch_formats / "python"), "-c", script, str(out), str(tmp_path / "in.npy"), str(tmp_path / "out.npy")]
+    command = [
+        str(torch_formats / "python"),
+        "-c",
+        script,
+        str(out),
+        str(tmp_path / "in.npy"),
+        str(tmp_path / "out.npy"),
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=200)
     with load_engine("edge-256", runtime="onnxruntime") as engine:
         expected = engine.infer(crop)[0]

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Runs the package in an arm64 Debian under qemu, and compares what it computes with this machine:
+#
+#     tools/arm64.sh [FOLDER]
+#
+# Needs root on Debian or Ubuntu. Installs qemu-user-static, binfmt-support and debootstrap if they are missing. FOLDER
+# (default: build/arm64) holds the system and may be used again. Emulation says nothing about speed.
+set -eu
+cd "$(dirname "$0")/.."
+system=${1:-build/arm64}
+python=.venv/bin/python
+[ "$(id -u)" = 0 ] || { echo "tools/arm64.sh needs root: it makes a system of its own and changes into it" >&2; exit 1; }
+[ -x "$python" ] || { echo "run make .venv/dev first" >&2; exit 1; }
+
+if ! command -v debootstrap qemu-aarch64-static update-binfmts > /dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        qemu-user-static binfmt-support debootstrap > /dev/null
+fi
+[ -e /proc/sys/fs/binfmt_misc/register ] || mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+update-binfmts --enable qemu-aarch64
+
+if [ ! -e "$system/complete" ]; then
+    rm -rf "$system"
+    mkdir -p "$system"
+    debootstrap --arch=arm64 --foreign --variant=minbase --include=python3,libgl1,libglib2.0-0,libgomp1 \
+        bookworm "$system" > "$system.log"
+    cp "$(command -v qemu-aarch64-static)" "$system/usr/bin/"
+    chroot "$system" /debootstrap/debootstrap --second-stage >> "$system.log"
+    touch "$system/complete"
+fi
+rm -rf "$system/package"
+"$python" -m uv pip install --quiet --target "$system/package" --python-platform aarch64-manylinux_2_28 \
+    --python-version 3.11 --only-binary :all: --no-build-isolation-package edge-segface ".[ncnn]"
+
+work=$system/work
+rm -rf "$work"
+mkdir -p "$work"
+cp tools/arm64_check.py "$work"
+"$python" -m edge_segface export edge-256 --format ncnn -o "$work/edge.ncnn.param"
+mount -t proc none "$system/proc"
+trap 'umount "$system/proc"' EXIT
+"$python" tools/arm64_check.py run "$work/edge.ncnn.param" "$work/here.npz"
+chroot "$system" env PYTHONPATH=/package HOME=/work python3 /work/arm64_check.py run /work/edge.ncnn.param /work/there.npz
+chroot "$system" env PYTHONPATH=/package HOME=/work python3 -m edge_segface demo --frames 10 --out /work/demo
+"$python" tools/arm64_check.py compare "$work/here.npz" "$work/there.npz"
