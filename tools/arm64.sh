@@ -29,9 +29,10 @@ if [ ! -e "$system/complete" ]; then
     chroot "$system" /debootstrap/debootstrap --second-stage >> "$system.log"
     touch "$system/complete"
 fi
-rm -rf "$system/package"
+rm -rf "$system/package" "$system/dist"
+"$python" -m uv build --quiet --wheel --out-dir "$system/dist"
 "$python" -m uv pip install --quiet --target "$system/package" --python-platform aarch64-manylinux_2_28 \
-    --python-version 3.11 --only-binary :all: --no-build-isolation-package edge-segface ".[ncnn]"
+    --python-version 3.11 --only-binary :all: "$(ls "$system"/dist/*.whl)[ncnn]"
 
 work=$system/work
 rm -rf "$work"
@@ -39,7 +40,8 @@ mkdir -p "$work"
 cp tools/arm64_check.py "$work"
 "$python" -m edge_segface export edge-256 --format ncnn -o "$work/edge.ncnn.param"
 mount -t proc none "$system/proc"
-trap 'umount "$system/proc"' EXIT
+mount -t sysfs none "$system/sys"
+trap 'umount "$system/proc" "$system/sys"' EXIT
 "$python" tools/arm64_check.py run "$work/edge.ncnn.param" "$work/here.npz"
 chroot "$system" env PYTHONPATH=/package HOME=/work python3 /work/arm64_check.py run /work/edge.ncnn.param /work/there.npz
 chroot "$system" env PYTHONPATH=/package HOME=/work python3 -m edge_segface demo --frames 10 --out /work/demo

@@ -20,8 +20,10 @@ from edge_segface.engine.base import Engine
 from edge_segface.engine.onnxruntime import OnnxRuntimeEngine
 from edge_segface.engine.openvino.engine import read_model
 from edge_segface.engine.openvino.layout import optimise_for_openvino
-from edge_segface.errors import ImageError, InputError, MissingExtra, ModelError
+from edge_segface.errors import EngineError, ImageError, InputError, MissingExtra, ModelError
 from edge_segface.export.onnx_export import export_onnx
+from edge_segface.export.targets import Options
+from edge_segface.export.targets.convert import convert
 from edge_segface.face.parser import FaceParser
 from edge_segface.frames import RoI, crop
 from edge_segface.installation import install_command
@@ -43,9 +45,12 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
     return runtime
 
 
-@pytest.fixture(scope="module")
-def engine(runtime: Runtime) -> Engine:
-    return load_engine("edge-256", runtime=runtime, threads=2)
+@pytest.fixture(scope="module", params=(*FORMATS[".onnx"].runtimes, "ncnn"))
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    if request.param != "ncnn":
+        return load_engine("edge-256", runtime=request.param, threads=2)
+    out: Path = tmp_path_factory.mktemp("ncnn") / "edge-256.ncnn.param"
+    return load_engine(convert("ncnn", BUNDLED, out, Options()).path, threads=2)
 
 
 def test_batches_and_threads_give_what_one_gives(engine: Engine, portrait: np.ndarray) -> None:
@@ -179,6 +184,8 @@ def test_openvino_settings(tmp_path: Path, portrait: np.ndarray) -> None:
     with load_engine("edge-256", runtime="openvino", hint="throughput", cache=tmp_path) as engine:
         assert np.array_equal(engine.infer(squares), expected)  # in the order of the images
     assert list(tmp_path.iterdir())
+    with pytest.raises(EngineError, match=r"OpenVINO finds no GPU here \(found: CPU"):
+        load_engine("edge-256", device="GPU")
     with pytest.raises(ModelError, match=r"OpenVINO cannot compile .* for NPU9 .*available: CPU"):
         load_engine("edge-256", runtime="openvino", device="NPU9")
     with pytest.raises(ModelError, match="takes 1 to 256 threads"):

@@ -58,6 +58,7 @@ class OpenVinoEngine:
         import openvino as ov
 
         check_model_file(path)
+        check_device(core, device)
         settings: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
         if check_threads(threads):
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -106,6 +107,17 @@ class OpenVinoEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_device(core: ov.Core, device: str) -> None:
+    """Raise if a kind of device is not there; its driver may be missing."""
+    available = core.available_devices
+    if device in ("CPU", "GPU", "NPU") and not any(name.split(".")[0] == device for name in available):
+        raise EngineError(
+            f"OpenVINO finds no {device} here",
+            found=", ".join(available),
+            remedy="install the driver of the device, or leave --device out",
+        )
 
 
 def compiled_model(
