@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include <ncnn/net.h>
+#include <net.h>
 
 struct Image {
     int width = 0, height = 0;
