@@ -105,7 +105,7 @@ def check_pixels(size_wh: tuple[int, int], path: Path) -> None:
         raise ImageError(
             f"{path} is too large",
             found=f"{width}x{height}",
-            remedy=f"scale it down, or set {MAX_MEGAPIXELS_VARIABLE} to more than {max_pixels() // 1_000_000}",
+            remedy=f"scale it down, or raise the limit of {max_pixels() / 1e6:g} megapixels: {MAX_MEGAPIXELS_VARIABLE}",
         )
 
 

@@ -83,6 +83,9 @@ def parse(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    max_megapixels: Annotated[
+        float | None, typer.Option(min=0.01, help="Reject larger images before decoding them. Default: 120.")
+    ] = None,
     threads: Threads = None,
     runtime: RuntimeOption = None,
     provider: Provider = "cpu",
@@ -96,10 +99,12 @@ def parse(
     from edge_segface.cli.console.tables import print_parsed
     from edge_segface.face.parse_images import ParseOptions, parse_images
     from edge_segface.face.parser import FaceParser
-    from edge_segface.image_io import find_images
+    from edge_segface.image_io import MAX_MEGAPIXELS_VARIABLE, find_images
     from edge_segface.labels import describe_lost_parts, label_space
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken images
+    if max_megapixels is not None:
+        os.environ[MAX_MEGAPIXELS_VARIABLE] = str(max_megapixels)
     images = find_images(inputs)
     with FaceParser(model, **engine_options(threads, runtime, provider, device)) as parser, progress_bar() as progress:
         space = label_space(labels) if labels else parser.space

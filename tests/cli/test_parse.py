@@ -40,6 +40,13 @@ def test_parse_writes_ids_and_overlays_and_goes_on_after_a_bad_file(tmp_path: Pa
         assert np.array_equal(ids, parser(read_image(photos / "a.jpg")).labels)
 
 
+def test_the_limit_of_pixels_is_an_option(tmp_path: Path) -> None:
+    result = run_cli("parse", PORTRAIT, "--out", tmp_path, "--max-megapixels", "0.1")
+    assert result.returncode == 1
+    assert "raise the limit of 0.1 megapixels" in result.stderr
+    assert run_cli("parse", PORTRAIT, "--out", tmp_path, "--max-megapixels", "0.2").returncode == 0
+
+
 def test_parse_into_another_label_space(tmp_path: Path) -> None:
     assert run_cli("parse", PORTRAIT, "--out", tmp_path / "own", "--no-overlay").returncode == 0
     result = run_cli("parse", PORTRAIT, "--out", tmp_path / "raw", "--labels", "celebamask19-raw")
