@@ -102,7 +102,11 @@ def convert(name: str, source: Path, out: Path, options: Options) -> Converted:
             made_with=_versions(target),
             agreement=None if parity is None or parity.agreement is None else round(parity.agreement, 6),
             onnx_sha256=parent,
-            files={str(file.relative_to(staged.parent)): sha256_of(file) for file in _files_of(staged.parent)},
+            files={
+                file.relative_to(staged.parent).as_posix(): sha256_of(file)
+                for file in sorted(staged.parent.rglob("*"))
+                if file.is_file()
+            },
         )
         write_text(sealed_record(asdict(record)), TargetRecord.path_for(staged))
     return Converted(out, parity, record)
@@ -113,9 +117,7 @@ def check_request(name: str, out: Path, options: Options) -> None:
     target = TARGETS[name]
     precision = options.precision or target.default_precision
     if not out.name.endswith(target.suffix) or out.name == target.suffix:
-        raise OutputError(
-            f"{name} models end in {target.suffix or 'no suffix'}", found=out, remedy="name such a file with --out"
-        )
+        raise OutputError(f"{name} models end in {target.suffix}", found=out, remedy="name such a file with --out")
     if precision not in target.least:
         raise ModelError(
             f"{name} has no {precision} here", remedy=f"choose {' or '.join(target.least)} with --precision"
@@ -154,11 +156,6 @@ def _reason(error: Exception) -> str:
     """Return the line of a converter's error that says what is wrong: some put a traceback into their message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:200] if lines and lines[0].startswith("Traceback") else first_line(error)
-
-
-def _files_of(folder: Path) -> list[Path]:
-    """Return the files that a conversion wrote; those of a format that is a folder lie inside it."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _versions(target: Target) -> str:

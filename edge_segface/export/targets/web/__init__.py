@@ -50,6 +50,8 @@ DOWNLOAD_S, CHECK_S = 600, 120  # time limits
 def converted(planes: ChannelsFirst, out: Path, options: Options) -> Iterator[Run | None]:
     """Without Node, the result is None."""
     check_has_labels(planes.spec)
+    if planes.spec.warp is not None:
+        raise ModelError(f"{planes.spec.name} needs five landmarks, which the page has not", found=planes.spec.warp)
     shutil.copytree(SITE, out)
     shutil.copyfile(planes.source, out / "model.onnx")
     (out / "model.json").write_text(json.dumps(description(planes.spec), indent=2) + "\n", encoding="utf-8")
