@@ -15,8 +15,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy as np
 from common import Report, Row
 
 from edge_segface.assets import BUNDLED, DEFAULT_MODEL
-from edge_segface.bench.interleave import noise_images
+from edge_segface.bench.interleave import interleaved, noise_images
 from edge_segface.data import Dataset
 from edge_segface.engine import Engine
 from edge_segface.evaluate import evaluate
@@ -73,6 +73,8 @@ def main() -> None:
             key = row["format"], row["precision"]
             report["rows"] = [*(each for each in report["rows"] if (each["format"], each["precision"]) != key), row]
             print(row)
+            if name == "ncnn":
+                report["runtimes"] = {threads: runtimes(out, threads, options.rounds) for threads in ("1", "2")}
             if name == "web" and options.chromium:
                 report["web"] = in_browser(out, options.chromium)
     report["rows"].sort(key=lambda row: (list(TARGETS).index(row["format"]), row["precision"]))
@@ -140,23 +142,25 @@ def times(run: Run, rounds: int) -> Row:
     """Time it against ONNX Runtime with one thread, from bytes to classes, in one interleaved run."""
     image = noise_images(256)
     with load_engine(DEFAULT_MODEL, runtime="onnxruntime", threads=1) as engine:
-        calls: dict[str, Callable[[], object]] = {
-            "format": lambda: run(image[0]),
-            "onnxruntime": lambda: engine.infer(image),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in calls}
-        for index in range(rounds + 3):
-            for name, call in calls.items():
-                start = time.perf_counter()
-                call()
-                if index >= 3:
-                    seconds[name].append(time.perf_counter() - start)
-    ratios = np.array(seconds["format"]) / np.array(seconds["onnxruntime"])
+        calls = {"format": lambda: run(image[0]), "onnxruntime": lambda: engine.infer(image)}
+        seconds = interleaved(calls, rounds)
     return {
         "ms": common.median_ms(seconds["format"]),
         "onnxruntime_ms": common.median_ms(seconds["onnxruntime"]),
-        "times_onnxruntime": round(float(np.median(ratios)), 2),
+        "times_onnxruntime": common.speed_up(seconds["format"], seconds["onnxruntime"]),
     }
+
+
+def runtimes(ncnn_model: Path, threads: str, rounds: int) -> dict[str, float]:
+    """Return the median ms of one image in ncnn, ONNX Runtime and OpenVINO, from one interleaved run."""
+    models = {"ncnn": ncnn_model, "onnxruntime": BUNDLED[DEFAULT_MODEL], "openvino": BUNDLED[DEFAULT_MODEL]}
+    image = noise_images(256)
+    with ExitStack() as stack:
+        calls = {}
+        for runtime, model in models.items():
+            engine = stack.enter_context(load_engine(model, runtime=runtime, threads=int(threads)))  # type: ignore[arg-type]
+            calls[runtime] = functools.partial(engine.infer, image)
+        return {runtime: common.median_ms(seconds) for runtime, seconds in interleaved(calls, rounds).items()}
 
 
 def in_browser(site: Path, chromium: str) -> Row:
@@ -217,6 +221,11 @@ def table(report: Report) -> str:
     ]
     head = ["format", "precision", "for", "MB", "same class, %", "mean F1", "long tail", "ms (times ONNX Runtime)"]
     text = common.markdown_table(head, rows)
+    for threads, found in report.get("runtimes", {}).items():
+        text += (
+            f"\nRuntimes with {threads} thread(s), in one interleaved run: ncnn {found['ncnn']:.1f} ms, "
+            f"ONNX Runtime {found['onnxruntime']:.1f} ms, OpenVINO {found['openvino']:.1f} ms.\n"
+        )
     if web := report.get("web"):
         text += (
             f"\nIn {web['browser']}, WebAssembly, the network takes {web['wasm_1_ms']:.0f} ms with one thread and "
