@@ -3,7 +3,8 @@
 import { FaceParser } from "./edge-segface.mjs";
 
 const RECENT = 30; // frames over which the rate is measured
-const BLUR_PX = 14;
+const BLUR_PX = 14; // of the background, in an image of 640 pixels
+const FEATHER_PX = 1.5; // of edges, likewise
 const TIMEOUT_MS = 10000;
 
 const $ = (id) => document.getElementById(id);
@@ -11,6 +12,7 @@ const view = $("view");
 const context = view.getContext("2d");
 const frame = document.createElement("canvas");
 const layer = document.createElement("canvas");
+const soft = document.createElement("canvas");
 const video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
 
 let parser;
@@ -174,6 +176,7 @@ function draw() {
   const { width, height } = shown;
   if (view.width !== width || view.height !== height) [view.width, view.height] = [width, height];
   const strength = $("strength").value / 100;
+  const scale = Math.max(width, height) / 640;
   const effect = document.querySelector("input[name=effect]:checked").value;
   context.drawImage(frame, 0, 0);
   if (effect === "overlay") {
@@ -184,19 +187,29 @@ function draw() {
     const hair = parser.model.parts.indexOf("hair");
     paint((id) => (id === hair ? [red, green, blue] : null), strength);
     context.globalCompositeOperation = "color";
-    context.drawImage(layer, 0, 0);
+    context.drawImage(softened(scale), 0, 0);
     context.globalCompositeOperation = "source-over";
   } else if (effect === "blur") {
     paint(() => [0, 0, 0], 1);
-    const cut = layer.getContext("2d");
+    const person = softened(scale);
+    const cut = person.getContext("2d");
     cut.globalCompositeOperation = "source-in";
     cut.drawImage(frame, 0, 0);
-    cut.globalCompositeOperation = "source-over";
-    context.filter = `blur(${(strength * BLUR_PX * Math.max(width, height)) / 640}px)`;
+    context.filter = `blur(${strength * BLUR_PX * scale}px)`;
     context.drawImage(frame, 0, 0);
     context.filter = "none";
-    context.drawImage(layer, 0, 0);
+    context.drawImage(person, 0, 0);
   }
+}
+
+// What was painted in the layer, with soft edges.
+function softened(scale) {
+  [soft.width, soft.height] = [layer.width, layer.height];
+  const context = soft.getContext("2d");
+  context.filter = `blur(${FEATHER_PX * scale}px)`;
+  context.drawImage(layer, 0, 0);
+  context.filter = "none";
+  return soft;
 }
 
 // Paints the classes in the layer; `colourOf` returns red, green and blue, or null for none. Background is never painted.
