@@ -14,7 +14,7 @@ ROOT = Path(edge_segface.__file__).parent
 BASE = (
     "errors redaction labels face_score frames masks spec metrics files documents signals progress typed extras timing "
     "machine paper board isolation image_io draw assets regions fetch warp onnx_cost coco soft_edges compositing "
-    "installation seal"
+    "installation seal telemetry"
 )
 LAYERS = [
     BASE,

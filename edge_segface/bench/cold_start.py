@@ -16,7 +16,6 @@ from typing import Any
 
 from edge_segface.bench.interleave import noise_images
 from edge_segface.bench.results import ColdStart
-from edge_segface.bench.telemetry import Nvml
 from edge_segface.board import board_model
 from edge_segface.engine import fastest_first
 from edge_segface.engine.tensorrt.common import MODULES
@@ -24,6 +23,7 @@ from edge_segface.errors import EdgeSegfaceError, ModelError
 from edge_segface.isolation import isolated_python
 from edge_segface.models import FORMATS, load_engine
 from edge_segface.spec import EngineRecord
+from edge_segface.telemetry import Nvml
 from edge_segface.typed import from_plain
 
 TIMEOUT_S = 600.0

@@ -20,12 +20,12 @@ from edge_segface.bench.results import SCHEMA, BenchmarkReport, Clock, ColdStart
 from edge_segface.bench.settings import BenchmarkSettings
 from edge_segface.bench.statistics import Seconds, latency_ms, report_warnings, speed_up
 from edge_segface.bench.sustain import IdleMachine, measure_idle, sustain
-from edge_segface.bench.telemetry import Sampler, sensors
 from edge_segface.errors import EdgeSegfaceError, EngineError
 from edge_segface.files import sha256_of, size_mb
 from edge_segface.models import load_engine
 from edge_segface.paper import PAPER_FPS
 from edge_segface.progress import NO_PROGRESS, Progress
+from edge_segface.telemetry import Sampler, sensors
 
 MIN_WARM_UP_S = 0.2
 

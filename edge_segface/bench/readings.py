@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_segface.bench.results import Clock, Point
-from edge_segface.bench.telemetry import Reading
+from edge_segface.telemetry import Reading
 
 CLOCK_TOLERANCE = 0.03  # relative deviation beyond which a clock counts as moved
 PLOT_POINTS = 300

@@ -22,8 +22,8 @@ from edge_segface.bench.readings import (
     throttle_counts,
 )
 from edge_segface.bench.results import SustainedLoad
-from edge_segface.bench.telemetry import Reading, Sampler, sensors
 from edge_segface.errors import EdgeSegfaceError
+from edge_segface.telemetry import Reading, Sampler, sensors
 
 IDLE_S = 3.0
 LONGEST_COOL_DOWN_S = 120.0

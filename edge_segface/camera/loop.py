@@ -28,10 +28,13 @@ from edge_segface.engine.watched import EngineLostError
 from edge_segface.face.parser import FaceParser
 from edge_segface.machine import machine_info
 from edge_segface.paper import PAPER_FPS
+from edge_segface.telemetry import Sampler, sensors
 
 __all__ = ["CameraLoop", "LoopSettings", "MultiCameraLoop", "OnMessage"]
 
 POLL_S = 0.1
+SENSORS_S = 1.0  # between readings of power and temperature
+SENSOR_READINGS = 600  # the latest ones, whose mean is reported
 LOST_PAUSE_S = 0.2  # before the next call of an engine that gave no result
 
 
@@ -110,6 +113,22 @@ class MultiCameraLoop:
     def run(self) -> dict[str, Any]:
         """Run, and return the report; also after Ctrl-C."""
         wall_s, cpu_s = time.perf_counter(), time.process_time()
+        with Sampler(sensors(), SENSORS_S, keep=SENSOR_READINGS) as sampler:
+            self._run()
+        wall_s = time.perf_counter() - wall_s
+        return {
+            "schema": 1,
+            "model": self.parser.spec.name,
+            "engine": self.parser.engine.description,
+            "cpu_cores": round((time.process_time() - cpu_s) / wall_s, 2),
+            "power_w": sampler.means("power_w"),
+            "temperature_c": sampler.means("temperature_c"),
+            "sources": self.reports,
+            "engine_losses": self.engine_losses,
+            "machine": machine_info(),
+        }
+
+    def _run(self) -> None:
         try:
             while not self.stop.is_set():
                 self._change()
@@ -124,16 +143,6 @@ class MultiCameraLoop:
             self.on_message("stopping")
         finally:
             self.close()
-        wall_s = time.perf_counter() - wall_s
-        return {
-            "schema": 1,
-            "model": self.parser.spec.name,
-            "engine": self.parser.engine.description,
-            "cpu_cores": round((time.process_time() - cpu_s) / wall_s, 2),
-            "sources": self.reports,
-            "engine_losses": self.engine_losses,
-            "machine": machine_info(),
-        }
 
     def close(self) -> None:
         """Stop, and close all sources and sinks; `run` does so at its end."""

@@ -10,8 +10,8 @@ import pytest
 
 from edge_segface.bench.results import Clock, SustainedLoad
 from edge_segface.bench.sustain import IdleMachine, slower_from_s, summarise, sustain
-from edge_segface.bench.telemetry import Reading
 from edge_segface.errors import EngineError
+from edge_segface.telemetry import Reading
 
 IDLE = IdleMachine({"board": 2.0}, 40.0)
 UNKNOWN_IDLE = IdleMachine({}, None)

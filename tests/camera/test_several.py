@@ -12,17 +12,20 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_segface.camera import loop as camera_loop
 from edge_segface.camera.loop import CameraLoop, LoopSettings, MultiCameraLoop
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.recording import Recording
 from edge_segface.camera.result import FrameResult
 from edge_segface.camera.sinks import Sink
 from edge_segface.camera.sources import DemoSource, open_source
+from edge_segface.cli.console.tables import print_loop
 from edge_segface.engine.watched import EngineLostError
 from edge_segface.errors import InputError, SourceError
 from edge_segface.face.parser import FaceParser
 from edge_segface.face.tracker import IDLE_AFTER_S, SEARCHES_PER_S, FaceTracker
 from edge_segface.frames import UInt8Array
+from edge_segface.telemetry import Sensor, Values
 from edge_segface.timing import Stopwatch
 from tests.conftest import assert_one_line_error, run_cli
 from tests.support.video_files import write_video
@@ -347,3 +350,21 @@ def wait_for(condition: object, timeout_s: float = 30.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+class Scales(Sensor):
+    """A sensor of a board that draws the same power all the time."""
+
+    def read(self) -> Values:
+        return {"power_w.board": 7.5, "temperature_c.cpu": 51.0, "clock_mhz.cpu": 2000.0}
+
+
+def test_power_and_temperature_are_reported(
+    parser: FaceParser, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(camera_loop, "sensors", lambda: [Scales()])
+    monkeypatch.setattr(camera_loop, "SENSORS_S", 0.01)
+    report = CameraLoop(parser, DemoSource, settings=LoopSettings(frames=40)).run()
+    assert (report["power_w"], report["temperature_c"]) == ({"board": 7.5}, {"cpu": 51.0})
+    print_loop(report)
+    assert "on average 7.5 W (board), 51 °C" in capsys.readouterr().out

@@ -237,6 +237,7 @@ def print_loop(report: dict[str, Any]) -> None:
     stdout.print(f"paper        {_fps(report['paper_fps'])} FPS (SegFace MobileNetV3 at 512; machine not stated)")
     faces = "" if report["faces_per_frame"] is None else f", {report['faces_per_frame']} faces per frame"
     stdout.print(f"{report['frames']} frames in {report['seconds']:.1f} s{faces}; bound by: {report['bound_by']}")
+    _print_power(report)
     if (recording := report["recording"]) and recording["frames"]:
         say(f"recorded {recording['frames']} frames in {recording['file']}, {recording['codec']}")
     lost = {
@@ -295,6 +296,16 @@ def print_sources(report: dict[str, Any]) -> None:
     stdout.print(
         f"{report['machine']['cpu']}, {report['machine']['cores']} cores, {report['cpu_cores']:.2f} of them busy"
     )
+    _print_power(report)
+
+
+def _print_power(report: dict[str, Any]) -> None:
+    """Print mean power and temperature, where the machine has sensors."""
+    found = [f"{watts:.1f} W ({scope})" for scope, watts in report["power_w"].items()]
+    if temperatures := report["temperature_c"]:
+        found.append(f"{max(temperatures.values()):.0f} °C")
+    if found:
+        say(f"on average {', '.join(found)}")
 
 
 def _fps(value: float | None) -> str:

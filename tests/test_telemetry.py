@@ -13,11 +13,11 @@ from typing import TypeVar
 
 import pytest
 
-from edge_segface.bench.telemetry import Nvml, Sampler, Sensor, Values, sensors
-from edge_segface.bench.telemetry.jetson import Overcurrent, Rails, TegraGpu
-from edge_segface.bench.telemetry.jetson_stats import Jtop
-from edge_segface.bench.telemetry.linux import CpuClock, Rapl, ThermalZones
-from edge_segface.bench.telemetry.tegrastats import Tegrastats, tegrastats_values
+from edge_segface.telemetry import Nvml, Sampler, Sensor, Values, sensors
+from edge_segface.telemetry.jetson import Overcurrent, Rails, TegraGpu
+from edge_segface.telemetry.jetson_stats import Jtop
+from edge_segface.telemetry.linux import CpuClock, Rapl, ThermalZones
+from edge_segface.telemetry.tegrastats import Tegrastats, tegrastats_values
 from tests.support import print_line
 from tests.support.sysfs import write_files
 

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Sequence
 
-from edge_segface.bench.telemetry.jetson import power_values
-from edge_segface.bench.telemetry.sampler import INTERVAL_S
-from edge_segface.bench.telemetry.sensor import CONSTANT_ZONE, SENSOR_OFF_C, Sensor, Values
+from edge_segface.telemetry.jetson import power_values
+from edge_segface.telemetry.sampler import INTERVAL_S
+from edge_segface.telemetry.sensor import CONSTANT_ZONE, SENSOR_OFF_C, Sensor, Values
 
 COMMAND = ("tegrastats", "--interval", f"{1e3 * INTERVAL_S:.0f}")
 STALE_S = 2.0

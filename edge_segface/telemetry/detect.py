@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from edge_segface.bench.telemetry.jetson import Overcurrent, Rails, TegraGpu
-from edge_segface.bench.telemetry.jetson_stats import Jtop
-from edge_segface.bench.telemetry.linux import CpuClock, Rapl, ThermalZones
-from edge_segface.bench.telemetry.nvidia import Nvml
-from edge_segface.bench.telemetry.sensor import Sensor
-from edge_segface.bench.telemetry.tegrastats import Tegrastats
+from edge_segface.telemetry.jetson import Overcurrent, Rails, TegraGpu
+from edge_segface.telemetry.jetson_stats import Jtop
+from edge_segface.telemetry.linux import CpuClock, Rapl, ThermalZones
+from edge_segface.telemetry.nvidia import Nvml
+from edge_segface.telemetry.sensor import Sensor
+from edge_segface.telemetry.tegrastats import Tegrastats
 
 
 def sensors(root: Path = Path("/")) -> list[Sensor]:

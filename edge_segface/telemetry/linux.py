@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from edge_segface.bench.telemetry.sensor import CONSTANT_ZONE, SENSOR_OFF_C, Sensor, Values, read_number
+from edge_segface.telemetry.sensor import CONSTANT_ZONE, SENSOR_OFF_C, Sensor, Values, read_number
 
 
 class ThermalZones(Sensor):

@@ -7,9 +7,9 @@ Scopes of power: `board` is the input of a whole board, `rails` the sum of the r
 graphics card, `package` the processor alone.
 """
 
-from edge_segface.bench.telemetry.detect import sensors
-from edge_segface.bench.telemetry.nvidia import Nvml
-from edge_segface.bench.telemetry.sampler import Reading, Sampler
-from edge_segface.bench.telemetry.sensor import Sensor, Values
+from edge_segface.telemetry.detect import sensors
+from edge_segface.telemetry.nvidia import Nvml
+from edge_segface.telemetry.sampler import Reading, Sampler
+from edge_segface.telemetry.sensor import Sensor, Values
 
 __all__ = ["Nvml", "Reading", "Sampler", "Sensor", "Values", "sensors"]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from edge_segface.bench.telemetry.sensor import Sensor, Values, read_number
 from edge_segface.board import gpu_clocks
+from edge_segface.telemetry.sensor import Sensor, Values, read_number
 
 UNUSED_RAILS = re.compile(r"NC\d*|sum of shunt voltages")
 BOARD_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # the rails that carry the input of a whole board

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge_segface.bench.telemetry.jetson import power_values
-from edge_segface.bench.telemetry.sensor import SENSOR_OFF_C, Sensor, Values
+from edge_segface.telemetry.jetson import power_values
+from edge_segface.telemetry.sensor import SENSOR_OFF_C, Sensor, Values
 
 
 class Jtop(Sensor):

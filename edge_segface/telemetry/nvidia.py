@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from edge_segface.bench.telemetry.sensor import Sensor, Values
+from edge_segface.telemetry.sensor import Sensor, Values
 
 
 class Nvml(Sensor):
