@@ -17,6 +17,7 @@ from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.sinks import Sink, Window
 from edge_segface.camera.sources import Source
 from edge_segface.camera.stats import LoopStats
+from edge_segface.camera.viewer.server import PageSink
 from edge_segface.errors import EdgeSegfaceError, InputError
 from edge_segface.face.detector import Detector
 from edge_segface.face.merge import merged_class_map
@@ -99,6 +100,9 @@ class Channel:
             on_message(f"source: {self.reader.description}")
             self._sinks = list(open_sinks(self.reader))
             self.windows = [sink for sink in self._sinks if isinstance(sink, Window)]
+            for sink in self._sinks:
+                if isinstance(sink, PageSink):
+                    sink.report = self.report
             self._presenter = Presenter(self._sinks, self.stats, stop, self._fail) if self._sinks else None
         except BaseException:
             self.close()

@@ -9,7 +9,7 @@ graphics card, `package` the processor alone.
 
 from edge_segface.telemetry.detect import sensors
 from edge_segface.telemetry.nvidia import Nvml
-from edge_segface.telemetry.sampler import Reading, Sampler
+from edge_segface.telemetry.sampler import Reading, Sampler, read_all
 from edge_segface.telemetry.sensor import Sensor, Values
 
-__all__ = ["Nvml", "Reading", "Sampler", "Sensor", "Values", "sensors"]
+__all__ = ["Nvml", "Reading", "Sampler", "Sensor", "Values", "read_all", "sensors"]

@@ -65,14 +65,19 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
-            values = self._read_all()
+            values, failed = read_all(self._sensors)
             self._readings.append(Reading(time.monotonic() - self._start_s, values))
+            for name in failed:
+                self.gaps[name] = self.gaps.get(name, 0) + 1
 
-    def _read_all(self) -> Values:
-        values: Values = {}
-        for sensor in self._sensors:
-            try:
-                values = sensor.read() | values
-            except Exception:  # noqa: BLE001 - one failing sensor must not stop the others
-                self.gaps[sensor.name] = self.gaps.get(sensor.name, 0) + 1
-        return values
+
+def read_all(sensors: Sequence[Sensor]) -> tuple[Values, list[str]]:
+    """Return the values of all sensors, and the names of those that failed."""
+    values: Values = {}
+    failed = []
+    for sensor in sensors:
+        try:
+            values = sensor.read() | values
+        except Exception:  # noqa: BLE001 - one failing sensor must not stop the others
+            failed.append(sensor.name)
+    return values, failed

@@ -28,8 +28,10 @@ from urllib.parse import urlparse
 import cv2
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from edge_segface.assets import PORTRAIT
+from edge_segface.camera.loop import LoopSettings, MultiCameraLoop
 from edge_segface.camera.reader import SourceReader
 from edge_segface.camera.result import DrawOptions, FrameResult
 from edge_segface.camera.session import stream_info
@@ -48,6 +50,7 @@ from edge_segface.frames import ClassMap, Frame, RoI
 from edge_segface.image_io import read_image
 from edge_segface.labels import CELEBAMASK19, LAPA11
 from edge_segface.regions import Face
+from edge_segface.telemetry import Sensor, Values
 from edge_segface.timing import Stopwatch
 from tests.conftest import CHROMIUM
 from tests.support.images import read_png
@@ -354,6 +357,53 @@ def test_monitors_learn_whether_results_come(monkeypatch: pytest.MonkeyPatch) ->
         assert b"no result for 0 s" in answer.read()
     finally:
         page.close()
+
+
+def test_prometheus_reads_the_state_of_all_sources() -> None:
+    names = ("door", 'a "hall"\n\\')
+    page = Page("127.0.0.1:0")
+    seen: list[str] = []
+    with FaceParser("edge-256") as parser:
+        loop = MultiCameraLoop(parser, LoopSettings(frames=30))
+        for name in names:
+            loop.add(name, DemoSource, lambda _, name=name: [PageSink(page, parser.space, source=name)])  # type: ignore[misc]
+        loop.on_tick = lambda: seen.append(page.metrics()) if len(page.sinks) == 2 else None
+        loop.run()
+    page.close()
+    samples = [sample for family in text_string_to_metric_families(seen[-1]) for sample in family.samples]
+    for name in names:
+
+        def value(metric: str, source: str = name, **labels: str) -> float:
+            wanted = {"source": source, **labels}
+            found = [one.value for one in samples if (one.name, one.labels) == (f"edge_segface_{metric}", wanted)]
+            assert len(found) == 1, (metric, wanted)
+            return float(found[0])
+
+        assert 10 < value("results_total") <= 30
+        assert value("reconnects_total") == 0
+        assert 0 < value("stage_seconds", stage="infer", quantile="0.5") < 10
+        assert 0 < value("latency_seconds", quantile="0.99") < 10
+        assert value("frames_per_second", rate="end_to_end") > 0
+        assert 0 <= value("seconds_since_result") < 10
+
+
+def test_metrics_need_the_token_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = PageSink("0.0.0.0:0", CELEBAMASK19)
+    monkeypatch.setattr(server, "sensors", lambda: [Thermometer()])
+    try:
+        assert status_of(page, "/metrics") == 401
+        assert status_of(page, "/metrics", Authorization="Bearer wrong") == 401
+        answer = connect(page, "/metrics", Authorization=f"Bearer {page.token}").getresponse()
+        assert answer.status == 200
+        assert answer.getheader("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+        assert 'edge_segface_temperature_celsius{zone="cpu"} 51\n' in answer.read().decode()
+    finally:
+        page.close()
+
+
+class Thermometer(Sensor):
+    def read(self) -> Values:
+        return {"temperature_c.cpu": 51.0}
 
 
 @contextmanager

@@ -29,7 +29,8 @@ class AccessControl:
 
     Without a token the page is served on loopback: a request must name this machine, so that a site whose own name
     resolves to 127.0.0.1 (DNS rebinding) cannot read it. With a token, which other addresses need, a request must carry
-    it: in the URL the first time, then in a cookie. Other sites may link to the page, but not load anything from it.
+    it: in the URL the first time, then in a cookie; programs send it as `Authorization: Bearer`. Other sites may link
+    to the page, but not load anything from it.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, cookie: str, *, secure: bool = False) -> None:
@@ -74,7 +75,8 @@ class AccessControl:
             redirect = RedirectResponse("/", 303)
             redirect.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", secure=self._secure)
             return redirect
-        if self._matches(request.cookies.get(self._cookie)):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if self._matches(request.cookies.get(self._cookie)) or (scheme == "Bearer" and self._matches(given)):
             return None
         return PlainTextResponse("open this page with the address that was printed, including its token", 401)
 

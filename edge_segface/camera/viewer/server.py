@@ -31,12 +31,14 @@ from edge_segface.camera.viewer.connections import (
     protocol_class,
 )
 from edge_segface.camera.viewer.message import LastMessage, StreamInfo, encode_message, encode_tile
+from edge_segface.camera.viewer.metrics import CONTENT_TYPE, metrics_text
 from edge_segface.draw import FADE, TINTED_PARTS
 from edge_segface.errors import SinkError, reason_of
 from edge_segface.extras import check_extra
 from edge_segface.files import read_file
 from edge_segface.labels import LabelSpace
 from edge_segface.redaction import redact
+from edge_segface.telemetry import Sensor, read_all, sensors
 
 if TYPE_CHECKING:
     import uvicorn
@@ -69,6 +71,7 @@ class Page:
         self.url = f"{scheme}://{url_host(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
         self.sinks: dict[str, PageSink] = {}  # by the name of the source
         self.overview = Broadcast(self._sources, self._sources)
+        self._sensors: list[Sensor] | None = None  # found when they are first asked for
         app = make_app(self, f"edge_segface_{port}", secure=tls is not None)
         self._server = make_server(app, self._socket, tls)
         self._thread = threading.Thread(target=self._serve, name="viewer", daemon=True)
@@ -88,6 +91,17 @@ class Page:
         self._server.should_exit = True
         self._thread.join(5)
         self._socket.close()
+        for sensor in self._sensors or ():
+            sensor.close()
+
+    def metrics(self) -> str:
+        """Return the state of all sources and sensors as Prometheus reads it."""
+        if self._sensors is None:
+            self._sensors = sensors()
+        sinks = dict(self.sinks)
+        reports = {name: report for name, sink in sinks.items() if (report := sink.report())}
+        silent_s = {name: sink.silent_s() for name, sink in sinks.items()}
+        return metrics_text(reports, silent_s, read_all(self._sensors)[0])
 
     def _sources(self) -> dict[str, Any]:
         return {"sources": list(self.sinks)}
@@ -130,6 +144,7 @@ class PageSink:
         self._opened_s = time.monotonic()
         self._next_s = self._next_tile_s = 0.0
         self.broadcast = Broadcast(self._hello, self._quiet)
+        self.report: Callable[[], dict[str, Any]] = dict  # of the source so far; the loop sets it
         self._page.sinks[source] = self
 
     @property
@@ -235,7 +250,7 @@ def descriptor_limit() -> int:
 
 def make_app(page_of: Page, cookie: str, *, secure: bool = False) -> ASGIApp:
     """Return the web app: the page at `/`, the results of a source at `/stream`, small images of all sources at
-    `/overview`, and at `/healthz` whether results come.
+    `/overview`, the state of everything for Prometheus at `/metrics`, and at `/healthz` whether results come.
     """
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
@@ -271,7 +286,16 @@ def make_app(page_of: Page, cookie: str, *, secure: bool = False) -> ASGIApp:
         text, status = ("ok", 200) if seconds < UNHEALTHY_S else (f"no result for {seconds:.0f} s", 503)
         return PlainTextResponse(text, status, headers={"Cache-Control": "no-store"})
 
-    routes = [Route("/", page), Route("/stream", stream), Route("/overview", overview), Route(HEALTH_PATH, health)]
+    def metrics(_: Request) -> Response:  # in a thread, since sensors are files
+        return PlainTextResponse(page_of.metrics(), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+
+    routes = [
+        Route("/", page),
+        Route("/stream", stream),
+        Route("/overview", overview),
+        Route("/metrics", metrics),
+        Route(HEALTH_PATH, health),
+    ]
     return AccessControl(Starlette(routes=routes), page_of.token, cookie, secure=secure)
 
 
