@@ -40,6 +40,7 @@ from edge_segface.camera.sinks import Sink
 from edge_segface.camera.sources import DemoSource, open_source
 from edge_segface.camera.viewer.server import PageSink
 from edge_segface.face.parser import FaceParser
+from edge_segface.machine import share_malloc_arenas
 
 MODEL = "edge-256"
 FPS = 30.0
@@ -147,6 +148,7 @@ def growth_of(readings: list[Reading]) -> dict[str, float]:
 def run_loops(url: str, port: int, *, leak: bool) -> None:
     """Run one loop after another, until the process is ended; print a line for each."""
     leaked: list[object] = []
+    share_malloc_arenas()  # as `webcam` does
     with tempfile.TemporaryDirectory() as name, FaceParser(MODEL, runtime="onnxruntime") as parser:
         folder = Path(name)
         for number in range(1_000_000):

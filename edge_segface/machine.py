@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from typing import TypedDict
+
+M_ARENA_MAX = -8  # in malloc.h
+MALLOC_ARENAS = 2
 
 
 class MachineInfo(TypedDict):
@@ -29,6 +33,16 @@ def cpu_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def share_malloc_arenas() -> None:
+    """Let all threads of this process allocate from two arenas, before they start.
+
+    By default glibc gives threads up to eight arenas a core. Threads that come and go, such as those of an encoder,
+    leave free memory in each, and a process that runs for days holds tens of megabytes more than it uses.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, MALLOC_ARENAS)
 
 
 def cpu_features() -> frozenset[str]:

@@ -251,6 +251,7 @@ def webcam(
     from edge_segface.engine.watched import WatchedEngine
     from edge_segface.face.detector import open_detector
     from edge_segface.face.parser import FaceParser
+    from edge_segface.machine import share_malloc_arenas
     from edge_segface.models import load_engine, load_loop_engine
 
     cv2.utils.logging.setLogLevel(0)  # our own errors report broken sources
@@ -266,6 +267,7 @@ def webcam(
     settings = LoopSettings(
         frames, max_faces, stabilise, finder, draw, overlap=not no_overlap, every=every, max_fps=max_fps
     )
+    share_malloc_arenas()
     load = load_engine if no_overlap else load_loop_engine
     open_engine = partial(load, model, **engine_options(threads, runtime, provider, device))
     with WatchedEngine(open_engine, warn) as engine:
