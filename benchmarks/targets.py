@@ -43,6 +43,8 @@ from edge_segface.quantize.calibration.artefact import CalibrationSet
 ROUNDS = 30
 RUNTIMES = {"ncnn": "ncnn", "litert": "LiteRT", "executorch": "ExecuTorch", "portable": "ONNX Runtime"}
 NOT_TIMED = {
+    "portable": "by the runtime that reads it",
+    "executorch": "not timed: it chooses its own number of threads",
     "coreml": "converted only: it runs on Apple's systems",
     "hailo": "ONNX file only: Hailo's compiler needs a registration",
     "rknn": "in the toolkit's simulator, whose time says nothing",
@@ -215,7 +217,7 @@ def table(report: Report) -> str:
             number(None if row["agreement"] is None else 100 * row["agreement"], ".3f"),
             number(row.get("mean_f1"), ".1f"),
             number(row.get("long_tail_f1"), ".1f"),
-            row["not_timed"] or f"{row['ms']:.1f} ({row['times_onnxruntime']:.2f})",
+            NOT_TIMED.get(row["format"]) or f"{row['ms']:.1f} ({row['times_onnxruntime']:.2f})",
         ]
         for row in report["rows"]
     ]
