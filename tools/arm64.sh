@@ -9,10 +9,10 @@ set -eu
 cd "$(dirname "$0")/.."
 system=${1:-build/arm64}
 python=.venv/bin/python
-[ "$(id -u)" = 0 ] || { echo "tools/arm64.sh needs root: it makes a system of its own and changes into it" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "tools/arm64.sh needs root: it makes a system and changes into it" >&2; exit 1; }
 [ -x "$python" ] || { echo "run make .venv/dev first" >&2; exit 1; }
 
-if ! command -v debootstrap qemu-aarch64-static update-binfmts > /dev/null; then
+if ! { command -v debootstrap && command -v qemu-aarch64-static && command -v update-binfmts; } > /dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         qemu-user-static binfmt-support debootstrap > /dev/null
@@ -34,15 +34,16 @@ rm -rf "$system/package" "$system/dist"
 "$python" -m uv pip install --quiet --target "$system/package" --python-platform aarch64-manylinux_2_28 \
     --python-version 3.11 --only-binary :all: "$(ls "$system"/dist/*.whl)[ncnn]"
 
-work=$system/work
-rm -rf "$work"
-mkdir -p "$work"
-cp tools/arm64_check.py "$work"
-"$python" -m edge_segface export edge-256 --format ncnn -o "$work/edge.ncnn.param"
+check=$system/check
+rm -rf "$check"
+mkdir -p "$check"
+cp tools/arm64_check.py "$check"
+"$python" -m edge_segface export edge-256 --format ncnn -o "$check/edge.ncnn.param"
+# Without /sys: there cpuinfo would find the processor of this machine, and crash.
 mount -t proc none "$system/proc"
-mount -t sysfs none "$system/sys"
-trap 'umount "$system/proc" "$system/sys"' EXIT
-"$python" tools/arm64_check.py run "$work/edge.ncnn.param" "$work/here.npz"
-chroot "$system" env PYTHONPATH=/package HOME=/work python3 /work/arm64_check.py run /work/edge.ncnn.param /work/there.npz
-chroot "$system" env PYTHONPATH=/package HOME=/work python3 -m edge_segface demo --frames 10 --out /work/demo
-"$python" tools/arm64_check.py compare "$work/here.npz" "$work/there.npz"
+trap 'umount "$system/proc"' EXIT
+"$python" tools/arm64_check.py run "$check/edge.ncnn.param" "$check/here.npz"
+there() { chroot "$system" env PYTHONPATH=/package HOME=/check python3 "$@"; }
+there /check/arm64_check.py run /check/edge.ncnn.param /check/there.npz
+there -m edge_segface demo --frames 10 --out /check/demo
+"$python" tools/arm64_check.py compare "$check/here.npz" "$check/there.npz"
