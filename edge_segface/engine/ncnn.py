@@ -62,14 +62,6 @@ class NcnnNetwork:
     def close(self) -> None:
         self._net.clear()
 
-    def __enter__(self) -> NcnnNetwork:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 class NcnnEngine:
     """An exported ncnn model. `threads`: cores per inference, default all."""

@@ -22,7 +22,7 @@ def export_checkpoint(
     half_weights: bool = False,
     warn: Callable[[str], None],
 ) -> ExportedModel:
-    """Export a checkpoint to ONNX; `warn` is told what was assumed, and what the file lacks."""
+    """Export a checkpoint to ONNX. `warn` receives a line for each assumption and for a missing F1."""
     if size is not None:
         check_size(size)
     weights = load_weights(resolve_checkpoint(model), space)

@@ -109,7 +109,7 @@ def test_harness_adds_little_to_the_latency() -> None:
             by_hand = time.perf_counter() - start
             [measured] = interleaved({"edge": lambda: engine.infer_all(image)}, 1, warm_up_rounds=0)["edge"]
             ratios.append(measured / by_hand)
-    assert np.median(ratios) == pytest.approx(1, rel=0.25)
+    assert np.median(ratios) == pytest.approx(1, rel=0.1)
 
 
 def test_latency_statistics() -> None:

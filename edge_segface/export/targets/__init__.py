@@ -17,6 +17,8 @@ from edge_segface.frames import UInt8Array
 Precision = Literal["fp32", "fp16", "int8"]
 Run = Callable[[UInt8Array], UInt8Array]  # BGR crop (s, s, 3) -> classes (s, s)
 
+CHIPS = ("rk3562", "rk3566", "rk3568", "rk3576", "rk3588")  # of Rockchip
+
 PLANES_IN = "float32 (1, 3, s, s): planes of red, green and blue in 0..255"
 PIXELS_IN = "float32 (1, s, s, 3): pixels of red, green and blue in 0..255"
 PLANES_OUT = "float32 (1, n, g, g): logits; enlarge them to s bilinearly, then take the class of the largest"

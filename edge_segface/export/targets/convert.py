@@ -20,7 +20,7 @@ from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError, Parit
 from edge_segface.export.comparison import Parity, SampleCrops
 from edge_segface.export.targets import TARGETS, Options, Run, Target
 from edge_segface.extras import check_extra, check_torch
-from edge_segface.files import check_place, sha256_of, write_error, write_text
+from edge_segface.files import check_place, make_folder, sha256_of, write_error, write_text
 from edge_segface.labels import LabelSpace
 from edge_segface.models import resolve, resolve_onnx
 from edge_segface.spec import TargetRecord, sealed_record
@@ -134,7 +134,7 @@ def check_request(name: str, out: Path, options: Options) -> None:
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
     """Yield the path to write to, in a folder beside `out`; if the block succeeds, move what is there to its place."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         yield Path(folder) / out.name
         for made in sorted(Path(folder).iterdir()):

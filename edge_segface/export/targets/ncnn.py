@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def converted(planes: ChannelsFirst, out: Path, options: Options) -> Iterator[Ru
         raise ModelError("pnnx cannot convert this model", found=f"exit code {result.returncode}")
     if foreign := sorted({line.split()[0] for line in out.read_text().splitlines()[2:]} - set(KNOWN)):
         raise ModelError(f"ncnn has no counterpart for operations of {planes.spec.name}", found=", ".join(foreign))
-    with NcnnNetwork(out) as network:
+    with closing(NcnnNetwork(out)) as network:
         yield lambda image: labels_of(network.logits(image), len(image))
 
 

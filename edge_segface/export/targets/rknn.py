@@ -15,11 +15,9 @@ from rknn.api import RKNN
 
 from edge_segface.engine.planes import labels_of
 from edge_segface.errors import ModelError
-from edge_segface.export.targets import Options, Run
+from edge_segface.export.targets import CHIPS, Options, Run
 from edge_segface.export.targets.channels_first import ChannelsFirst
 from edge_segface.frames import UInt8Array
-
-CHIPS = ("rk3562", "rk3566", "rk3568", "rk3576", "rk3588")
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class TorchGraph(nn.Module):
             if node.op_type not in OPERATIONS:
                 raise ModelError(f"{planes.spec.name} has an operation that is not supported", found=node.op_type)
             operation, read = OPERATIONS[node.op_type](node, attributes, plain)
-            self.steps.append((operation, list(read), node.output[0]))
+            self.steps.append((operation, read, node.output[0]))
 
     def forward(self, image: Tensor) -> Tensor:
         values = {INPUT: image, **{name: getattr(self, buffer) for name, buffer in self.tensors.items()}}

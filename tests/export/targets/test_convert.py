@@ -10,17 +10,20 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import typer
 
 from edge_segface.assets import BUNDLED, FOLDER, PORTRAIT
+from edge_segface.cli import app
 from edge_segface.engine.ncnn import NcnnNetwork
 from edge_segface.engine.planes import FloatPlanes, labels_of, rgb_planes
 from edge_segface.errors import EdgeSegfaceError, ModelError, OutputError, ParityError
 from edge_segface.export.comparison import SampleCrops
-from edge_segface.export.targets import TARGETS, Options, portable
+from edge_segface.export.targets import CHIPS, TARGETS, Options, portable
 from edge_segface.export.targets.convert import convert, export_to
 from edge_segface.frames import UInt8Array
 from edge_segface.models import load_engine
 from edge_segface.spec import TargetRecord
+from tests.cli.test_interface import choices
 from tests.conftest import run_cli
 
 EDGE = BUNDLED["edge-256"]
@@ -133,6 +136,13 @@ def test_places_that_are_taken(tmp_path: Path) -> None:
         export_to("coreml", "edge-256", tmp_path / "edge.mlpackage", Options())
     with pytest.raises(ModelError, match="the input size of edge-256 is fixed"):
         export_to("portable", "edge-256", tmp_path / "edge.onnx", Options(), size=128)
+
+
+def test_the_command_line_offers_every_format_and_chip() -> None:
+    command = typer.main.get_command(app).commands["export"]  # type: ignore[attr-defined]
+    offered = {parameter.name: choices(parameter.type_descriptor.annotation) for parameter in command.params}
+    assert sorted(offered["file_format"]) == sorted(["onnx", *TARGETS, "engine"])
+    assert offered["chip"] == list(CHIPS)
 
 
 def test_a_missing_package_names_its_extra(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from edge_segface.export.targets import Options, Run
 from edge_segface.export.targets.channels_first import ChannelsFirst
 from edge_segface.face.extend import EXTENDING_PARTS
 from edge_segface.face_score import COUNTED, score_for
-from edge_segface.files import cache_folder, sha256_of
+from edge_segface.files import cache_folder, make_folder, sha256_of
 from edge_segface.frames import UInt8Array
 from edge_segface.regions import HEAD_PARTS
 from edge_segface.spec import ModelSpec
@@ -115,7 +115,7 @@ def _downloaded() -> Path:
             "export to web needs npm, which is not installed",
             remedy=f"install it, or give the package {ORT_WEB} as a .tgz file with --ort-web",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     command = [npm, "pack", ORT_WEB, "--silent", "--pack-destination", str(folder)]
     with tempfile.TemporaryDirectory() as empty:  # no settings of a project in the working folder apply
         done = subprocess.run(command, cwd=empty, capture_output=True, timeout=DOWNLOAD_S, check=False)  # noqa: S603
